@@ -1,0 +1,62 @@
+"""Look inside language models from a notebook: named activations, and pictures of them that talk back.
+
+The public names are imported on first use, so that `import mechwidgets` costs no import of torch or transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> the module that holds it; a name that is itself a module maps to its parent package
+_PUBLIC = {
+    "HookedModel": "mechwidgets.model.hooked_model",
+    "ActivationCache": "mechwidgets.model.cache",
+    "Intervention": "mechwidgets.model.intervention",
+    "ablate": "mechwidgets.model.intervention",
+    "PromptPair": "mechwidgets.model.tokens",
+    "LogitDiff": "mechwidgets.analysis.metrics",
+    "logit_lens": "mechwidgets.analysis.logit_lens",
+    "head_scores": "mechwidgets.analysis.heads",
+    "patching": "mechwidgets.analysis",
+    "AttentionView": "mechwidgets.widgets.attention",
+    "LogitLensView": "mechwidgets.widgets.logit_lens",
+    "PatchingView": "mechwidgets.widgets.patching",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from mechwidgets.analysis import patching as patching
+    from mechwidgets.analysis.heads import head_scores as head_scores
+    from mechwidgets.analysis.logit_lens import logit_lens as logit_lens
+    from mechwidgets.analysis.metrics import LogitDiff as LogitDiff
+    from mechwidgets.model.cache import ActivationCache as ActivationCache
+    from mechwidgets.model.hooked_model import HookedModel as HookedModel
+    from mechwidgets.model.intervention import Intervention as Intervention
+    from mechwidgets.model.intervention import ablate as ablate
+    from mechwidgets.model.tokens import PromptPair as PromptPair
+    from mechwidgets.widgets.attention import AttentionView as AttentionView
+    from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView
+    from mechwidgets.widgets.patching import PatchingView as PatchingView
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mechwidgets' has no attribute {name!r}")
+    if _PUBLIC[name] == "mechwidgets.analysis":
+        value = importlib.import_module(f"mechwidgets.analysis.{name}")
+    else:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "mechwidgets"}]

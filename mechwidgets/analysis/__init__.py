@@ -1,0 +1,1 @@
+"""Questions to a model; each answers with labelled arrays. Knows nothing of pictures."""

@@ -1,0 +1,1 @@
+"""A transformers model whose insides have names. Knows nothing of pictures."""

@@ -1,0 +1,1 @@
+"""What carries a picture's data out of the kernel."""
