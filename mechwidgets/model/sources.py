@@ -1,0 +1,260 @@
+"""Where weights come from: a model that `mechwidgets fetch` brought, a folder, or the Hugging Face cache.
+
+Nothing here executes what it loads: no pickles, and never `trust_remote_code`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mechwidgets.model import conversion
+from mechwidgets.model.conversion import KNOWN_MODELS, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+__all__ = ["Loaded", "ModelNotFoundError", "UnsupportedModelError", "fetch", "load", "resolve"]
+
+PLAIN_MEMORY_LIMIT = 2 * 1024**3
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json")
+
+
+class UnsupportedModelError(ValueError):
+    """There is a model of this name, but not one that can be opened here; the message says why."""
+
+
+class Loaded(NamedTuple):
+    """What `load` answers with."""
+
+    model: Any
+    """The transformers model, as transformers made it."""
+    tokenizer: Any
+    """Its tokenizer, or None for a folder that has none."""
+    name: str
+    """What to call it in a picture."""
+
+
+def fetch(name: str) -> Path:
+    """Bring a known model to this machine, unless it is here already, and say where it is.
+
+    Raises:
+        ModelNotFoundError: it is not a known name, or it could not be installed.
+    """
+    if name not in KNOWN_MODELS:
+        raise ModelNotFoundError(
+            f"mechwidgets has no model {name!r} to fetch. {_known_names(name)} "
+            f"Models on the Hugging Face hub are downloaded by its own command: hf download {name}"
+        )
+    return conversion.fetch(name)
+
+
+def resolve(name_or_path: str | Path) -> Path | str:
+    """The folder that a name or path stands for, or else the name itself, for the Hugging Face cache.
+
+    Raises:
+        ModelNotFoundError: a known model that has not been fetched, or a path at which there is no folder.
+    """
+    name = str(name_or_path)
+    if name in KNOWN_MODELS:
+        folder = conversion.find(name)
+        if folder is None:
+            raise ModelNotFoundError(f"{name} is not on this machine. Get it with: mechwidgets fetch {name}")
+        return folder
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelNotFoundError(f"{name} is a file; expected the folder that holds a model's config.json.")
+    if isinstance(name_or_path, Path) or path.is_absolute() or name.startswith((".", "~")) or "\\" in name:
+        raise ModelNotFoundError(f"There is no folder {name}. {_known_names(name)}")
+    return name
+
+
+def load(
+    name_or_path: str | Path,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+) -> Loaded:
+    """Load a causal language model and its tokenizer; from this machine alone if it is here.
+
+    Args:
+        name_or_path: a known name ("smollm2-135m"), a folder that `save_pretrained` wrote, or a name on the hub.
+        dtype: of the weights; by default as they were saved.
+        device: where to put them; by default where transformers puts them, the CPU.
+
+    Raises:
+        ModelNotFoundError: no such model on this machine, and none could be downloaded.
+        UnsupportedModelError: it is not a causal language model, or its weights are pickled or incomplete.
+    """
+    place = resolve(name_or_path)
+    if isinstance(place, Path):
+        name = str(name_or_path) if str(name_or_path) in KNOWN_MODELS else place.resolve().name
+        _check_folder(place)
+        loaded = _load(place, name, dtype, local_files_only=True)
+    else:
+        loaded = _load_by_name(place, dtype)
+    _move_to_plain_memory(loaded.model)
+    if device is not None:
+        loaded.model.to(device)
+    return loaded
+
+
+def _load_by_name(name: str, dtype: torch.dtype | str | None) -> Loaded:
+    """From the Hugging Face cache; only what is missing there is asked for over the network, if that is allowed."""
+    from huggingface_hub import is_offline_mode
+
+    try:
+        return _load(name, name, dtype, local_files_only=True)
+    except UnsupportedModelError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error
+    if not is_offline_mode():
+        try:
+            return _load(name, name, dtype, local_files_only=False)
+        except UnsupportedModelError:
+            raise
+        except (OSError, ValueError) as error:
+            reason = error
+    hub = (
+        "the hub is switched off (HF_HUB_OFFLINE)"
+        if is_offline_mode()
+        else "nor could it be had from the hub"
+    )
+    raise ModelNotFoundError(
+        f"There is no model {name!r}: it is not a known name, not a folder here, and not in the Hugging Face cache, "
+        f"and {hub}. {_known_names(name)} transformers said: {_first_line(reason)}"
+    ) from reason
+
+
+def _load(place: Path | str, name: str, dtype: torch.dtype | str | None, *, local_files_only: bool) -> Loaded:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with _no_progress_bars(local_files_only):
+        config = AutoConfig.from_pretrained(place, local_files_only=local_files_only)
+        _check_causal(config, name)
+        tokenizer = _load_tokenizer(place, local_files_only)
+        options = {} if dtype is None else {"dtype": dtype}
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                place,
+                config=config,
+                local_files_only=local_files_only,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+        except OSError as error:
+            if "safetensors" not in str(error):
+                raise
+            raise UnsupportedModelError(_how_to_convert(name)) from error
+    if info["missing_keys"] or info["mismatched_keys"]:
+        lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise UnsupportedModelError(
+            f"The weights of {name} are incomplete: {len(lacking)} are missing or have another shape than its "
+            f"config.json says ({', '.join(lacking[:3])}{', …' if len(lacking) > 3 else ''}). transformers would make "
+            "random ones. Get its files anew."
+        )
+    return Loaded(model.eval(), tokenizer, name)
+
+
+def _load_tokenizer(place: Path | str, local_files_only: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    if isinstance(place, Path) and not any((place / file).is_file() for file in TOKENIZER_FILES):
+        return None
+    return AutoTokenizer.from_pretrained(place, local_files_only=local_files_only)
+
+
+def _check_folder(folder: Path) -> None:
+    files = sorted(path.name for path in folder.iterdir())
+    if "config.json" not in files:
+        shown = ", ".join(files[:8]) + (", …" if len(files) > 8 else "") if files else "nothing"
+        raise UnsupportedModelError(
+            f"The folder {folder} has no config.json, so it holds no transformers model (it holds: {shown}). "
+            "Expected a folder that `model.save_pretrained(...)` wrote."
+        )
+    has_safetensors = any(file.endswith((".safetensors", ".safetensors.index.json")) for file in files)
+    has_pickles = any(file.startswith("pytorch_model") for file in files)
+    if has_pickles and not has_safetensors:
+        raise UnsupportedModelError(_how_to_convert(str(folder)))
+    if not has_safetensors:
+        raise UnsupportedModelError(
+            f"The folder {folder} has no weights: expected a model.safetensors in it."
+        )
+
+
+def _check_causal(config: Any, name: str) -> None:
+    """Refuse what AutoModelForCausalLM would open, but not as what it was trained to be."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    expected = "Expected a causal (decoder-only) language model, such as one of the GPT-2, Llama, Qwen or Gemma families."
+    trained_as = getattr(config, "architectures", None) or []
+    shown = " / ".join(trained_as) or config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{name} is an encoder-decoder ({shown}). {expected}")
+    causal_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if causal_class is None:
+        raise UnsupportedModelError(
+            f"{name} is a {shown}, which has no causal language model head. {expected}"
+        )
+    names = causal_class if isinstance(causal_class, tuple) else (causal_class,)
+    accepted = {cls.__name__ for cls in names}
+    is_causal = any(a in accepted or "CausalLM" in a or "LMHead" in a for a in trained_as)
+    if trained_as and not is_causal:
+        raise UnsupportedModelError(
+            f"{name} was saved as a {shown}, not as a causal language model. {expected}"
+        )
+
+
+def _move_to_plain_memory(model: Any) -> None:
+    """Copy the weights out of the memory-mapped file.
+
+    The system may drop a mapped file's idle pages and read them from the disk again, which makes the first forward
+    pass after a pause ten times as slow. A large model stays mapped: it must not be in memory twice.
+    """
+    parameters = list(model.parameters())  # names each tied weight once, so a tie survives the copy
+    size = sum(p.numel() * p.element_size() for p in parameters)
+    if size >= PLAIN_MEMORY_LIMIT:
+        return
+    for parameter in parameters:
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
+@contextlib.contextmanager
+def _no_progress_bars(quiet: bool) -> Iterator[None]:
+    """Keep transformers' bar for a second of loading out of the notebook; that of a download stays."""
+    from transformers.utils import logging
+
+    if not quiet or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _known_names(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), KNOWN_MODELS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Known names: {', '.join(KNOWN_MODELS)}.{hint}"
+
+
+def _how_to_convert(name: str) -> str:
+    return (
+        f"{name} has no safetensors weights, only pickled ones at best (pytorch_model.bin); a pickle can run any code, "
+        "so it is not opened. If you trust where it is from, convert it once: AutoModelForCausalLM.from_pretrained("
+        f"{name!r}, use_safetensors=False).save_pretrained('FOLDER'), then load FOLDER."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
