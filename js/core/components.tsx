@@ -1,0 +1,214 @@
+/** The parts that all views are put together from: header, buttons, prompt form, legend, status line. */
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { type ColourMap, gradient } from "./colour";
+import { formatNumber } from "./format";
+import { useFrame } from "./frame";
+import type { RequestHandle, UsedRequest } from "./request";
+
+export interface HeaderProps {
+  name: string;
+  modelName: string;
+  /** The user's own title; "" for none. */
+  title: string;
+  /** A word about the picture's state, as "modified". */
+  badge?: string | null;
+  /** Controls, at the right. */
+  children?: ComponentChildren;
+}
+
+export function Header({ name, modelName, title, badge, children }: HeaderProps) {
+  const { detached } = useFrame().capabilities.value;
+  return (
+    <header class="mw-header">
+      <strong>{title || name}</strong>
+      <span class="mw-muted">{title ? `${name} · ${modelName}` : modelName}</span>
+      {badge && <span class="mw-badge">{badge}</span>}
+      {detached && (
+        <span class="mw-badge" title="Run the cell again to get a picture that answers.">
+          kernel gone
+        </span>
+      )}
+      <span class="mw-space" />
+      {children}
+    </header>
+  );
+}
+
+export interface Field {
+  /** The name of the argument in the request. */
+  name: string;
+  label: string;
+  value: string;
+  /** In characters; without it the field takes the room there is. */
+  width?: number;
+}
+
+/** One or more text fields that are sent together: `request` gets {name: text, …}. Its error shows below. */
+export function PromptForm({ fields, request }: { fields: readonly Field[]; request: UsedRequest<unknown> }) {
+  const { live } = useFrame().capabilities.value;
+  const [draft, setDraft] = useState<Readonly<Record<string, string>>>({});
+  // What the kernel holds wins over an old draft.
+  useEffect(() => setDraft({}), [JSON.stringify(fields)]);
+  const pending = request.pending.value;
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (pending) request.abort();
+    else request.send(Object.fromEntries(fields.map(({ name, value }) => [name, draft[name] ?? value])));
+  };
+  return (
+    <>
+      <form class="mw-prompt" onSubmit={submit}>
+        {fields.map(({ name, label, value, width }) => (
+          <label key={name} class="mw-field" style={width ? { flex: `0 1 ${width}ch` } : undefined}>
+            <span class="mw-muted">{label}</span>
+            <input
+              class="mw-input mw-code"
+              name={name}
+              value={draft[name] ?? value}
+              readOnly={pending || !live}
+              spellcheck={false}
+              autocomplete="off"
+              onInput={(event) => setDraft({ ...draft, [name]: event.currentTarget.value })}
+            />
+          </label>
+        ))}
+        {live && (
+          <button class="mw-button" type="submit" aria-busy={pending}>
+            {pending ? "Stop" : "Run"}
+          </button>
+        )}
+      </form>
+      <ErrorLine request={request} />
+    </>
+  );
+}
+
+/** Why a request failed, in the kernel's words; the picture stays as it was. */
+export function ErrorLine({ request }: { request: RequestHandle }) {
+  const error = request.error.value;
+  return error ? (
+    <div class="mw-error" role="alert">
+      {error.message}
+    </div>
+  ) : null;
+}
+
+export interface ButtonProps {
+  onClick: () => void;
+  children: ComponentChildren;
+  disabled?: boolean;
+  title?: string;
+  label?: string;
+}
+
+export function Button({ onClick, children, disabled, title, label }: ButtonProps) {
+  return (
+    <button
+      type="button"
+      class="mw-button"
+      disabled={disabled}
+      title={title}
+      aria-label={label}
+      onClick={onClick}
+    >
+      {children}
+    </button>
+  );
+}
+
+export interface ChoiceProps<Value extends string> {
+  label: string;
+  options: readonly { value: Value; text: string }[];
+  value: Value;
+  onChange: (value: Value) => void;
+}
+
+/** One of a few, side by side. */
+export function Choice<Value extends string>({ label, options, value, onChange }: ChoiceProps<Value>) {
+  return (
+    <fieldset class="mw-choice" aria-label={label}>
+      {options.map((option) => (
+        <button
+          key={option.value}
+          type="button"
+          class="mw-button"
+          aria-pressed={option.value === value}
+          onClick={() => onChange(option.value)}
+        >
+          {option.text}
+        </button>
+      ))}
+    </fieldset>
+  );
+}
+
+export interface LegendProps {
+  /** What the colours stand for. */
+  label: string;
+  map: ColourMap;
+  /** Values at the bar's two ends. */
+  domain: readonly [number, number];
+  /** Values to write under the bar; the ends when not given. */
+  ticks?: readonly number[];
+  format?: (value: number) => string;
+  /** Marks beside the bar, as for cells without a value. */
+  children?: ComponentChildren;
+}
+
+export function Legend({ label, map, domain, ticks = domain, format = formatNumber, children }: LegendProps) {
+  const [low, high] = domain;
+  const place = (value: number) => (high === low ? 0 : (100 * (value - low)) / (high - low));
+  return (
+    <div class="mw-legend">
+      <span class="mw-muted">{label}</span>
+      <span class="mw-legend-scale">
+        <span class="mw-legend-bar" style={{ background: gradient(map) }} />
+        <span class="mw-legend-ticks">
+          {ticks.map((tick) => (
+            <span key={tick} style={{ left: `${place(tick)}%` }}>
+              {format(tick)}
+            </span>
+          ))}
+        </span>
+      </span>
+      {children}
+    </div>
+  );
+}
+
+/** A legend entry for hatched cells (see hatchRect). */
+export function HatchMark({ children }: { children: ComponentChildren }) {
+  return (
+    <span class="mw-legend-mark">
+      <span class="mw-hatch" aria-hidden="true" />
+      <span class="mw-muted">{children}</span>
+    </span>
+  );
+}
+
+/** What is under the pointer or the focus, said aloud too; or a hint. At its end, what the kernel is doing. */
+export function StatusLine({ hint }: { hint: string }) {
+  const frame = useFrame();
+  const activity = activityText(frame.requests.value);
+  return (
+    <footer class="mw-footer">
+      <span class="mw-status" aria-live="polite">
+        {frame.status.value}
+      </span>
+      {!frame.status.value && <span class="mw-muted mw-hint">{hint}</span>}
+      <span class="mw-space" />
+      <span class="mw-activity" role="status">
+        {activity && <span class="mw-spinner" aria-hidden="true" />}
+        {activity}
+      </span>
+    </footer>
+  );
+}
+
+function activityText(requests: readonly RequestHandle[]): string {
+  const states = requests.map((request) => request.progress.value);
+  if (states.includes("unanswered")) return "The kernel has not answered yet; it may be busy or stopped.";
+  if (states.includes("waiting")) return "Waiting: another cell or picture is using the model.";
+  return states.some((state) => state !== null) ? "Running the model…" : "";
+}

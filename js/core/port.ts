@@ -1,0 +1,45 @@
+/** All that a view knows of the outside. A host (a kernel, a saved document, a test) makes one. */
+
+export interface Capabilities {
+  /** A kernel answers requests. */
+  readonly live: boolean;
+  /** There was a kernel, and it is gone. */
+  readonly detached: boolean;
+}
+
+/** How far a request has come; `unanswered`: the kernel has not even acknowledged it, and it keeps waiting. */
+export type RequestProgress = "sent" | "running" | "waiting" | "unanswered";
+
+export interface RequestOptions {
+  signal?: AbortSignal;
+  onProgress?: (value: unknown) => void;
+  onState?: (state: RequestProgress) => void;
+}
+
+/** `Traits` names the synced values and their types; arrays arrive decoded (see arrays.ts). */
+export interface Port<Traits extends object> {
+  readonly capabilities: Capabilities;
+  get<Name extends keyof Traits & string>(name: Name): Traits[Name];
+  /** Sets the value here and in the kernel; listeners hear of it as of any other change. */
+  set<Name extends keyof Traits & string>(name: Name, value: Traits[Name]): void;
+  on(name: keyof Traits & string, listener: () => void, signal: AbortSignal): void;
+  onCapabilities(listener: () => void, signal: AbortSignal): void;
+  /** Rejects with RequestError, or with an AbortError when `options.signal` aborts or the kernel cancels. */
+  request<Answer>(name: string, args: object, options?: RequestOptions): Promise<Answer>;
+}
+
+/** The kernel answered with an error; its message is written for the reader of the picture. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  /** The Python class of the error, as "ValueError". */
+  readonly errorType: string;
+
+  constructor(message: string, errorType: string) {
+    super(message);
+    this.errorType = errorType;
+  }
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}

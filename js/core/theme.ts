@@ -1,0 +1,120 @@
+/** The theme as drawing code needs it: colours and fonts that CSS has resolved, and a notice when they change. */
+import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
+import { type ColourMap, colourMap, css, luminance, type Rgb } from "./colour";
+
+export interface Theme {
+  readonly dark: boolean;
+  readonly surface: string;
+  readonly ink: string;
+  readonly muted: string;
+  readonly line: string;
+  readonly accent: string;
+  /** The ground under "no value" hatching. */
+  readonly missing: string;
+  /** 0 is the surface's colour, 1 the strongest. */
+  readonly sequential: ColourMap;
+  /** 0 blue, 0.5 the surface's colour, 1 orange. */
+  readonly diverging: ColourMap;
+  readonly uiFont: string;
+  readonly codeFont: string;
+}
+
+const NAMED = ["surface", "ink", "muted", "line", "accent", "missing"] as const;
+const STOPS = [0, 1, 2, 3, 4];
+const DARK_BELOW = 0.18;
+
+/** The current theme; follows the page's theme until `signal` aborts. */
+export function watchTheme(root: HTMLElement, signal: AbortSignal): ReadonlySignal<Theme> {
+  const theme = makeSignal(readTheme(root));
+  // The sentinel's colours have a transition of 1 ms (theme.css), so every change of theme, by an attribute, by a
+  // stylesheet that arrives later or by the system, ends in an event here.
+  const sentinel = document.createElement("span");
+  sentinel.className = "mw-theme-sentinel";
+  sentinel.setAttribute("aria-hidden", "true");
+  root.append(sentinel);
+  const refresh = () => {
+    theme.value = readTheme(root);
+  };
+  sentinel.addEventListener("transitionend", refresh, { signal });
+  // A sentinel in a hidden tab runs no transition.
+  document.addEventListener("visibilitychange", refresh, { signal });
+  return theme;
+}
+
+export function readTheme(root: HTMLElement): Theme {
+  const resolve = colourResolver(root);
+  const named = NAMED.map((name) => resolve(`--mw-${name}`));
+  const [surface, ink, muted, line, accent, missing] = named.map(css) as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  return {
+    dark: luminance(named[0] ?? [255, 255, 255]) < DARK_BELOW,
+    ...{ surface, ink, muted, line, accent, missing },
+    sequential: colourMap(STOPS.map((stop) => resolve(`--mw-sequential-${stop}`))),
+    diverging: colourMap(STOPS.map((stop) => resolve(`--mw-diverging-${stop}`))),
+    ...readFonts(root),
+  };
+}
+
+/**
+ * A custom property reads as its source text ("light-dark(…)"); as the colour of an element it is resolved, and a canvas
+ * turns whatever notation comes out into bytes, over the surface where it is translucent.
+ */
+function colourResolver(root: HTMLElement): (name: string) => Rgb {
+  const probe = document.createElement("span");
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  if (!pen) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  const resolved = (name: string) => {
+    root.append(probe);
+    probe.style.color = `var(${name})`;
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
+  };
+  const surface = resolved("--mw-surface");
+  return (name) => {
+    for (const colour of ["#fff", surface, resolved(name)]) {
+      pen.fillStyle = colour;
+      pen.fillRect(0, 0, 1, 1);
+    }
+    const [red = 0, green = 0, blue = 0] = pen.getImageData(0, 0, 1, 1).data;
+    return [red, green, blue];
+  };
+}
+
+function readFonts(root: HTMLElement): { uiFont: string; codeFont: string } {
+  const probe = document.createElement("span");
+  probe.className = "mw-code";
+  root.append(probe);
+  const codeFont = getComputedStyle(probe).fontFamily;
+  probe.remove();
+  return { uiFont: getComputedStyle(root).fontFamily, codeFont };
+}
+
+/** Device pixels in a CSS pixel; follows zoom and moves between screens. */
+export function watchPixelRatio(signal: AbortSignal): ReadonlySignal<number> {
+  const ratio = makeSignal(window.devicePixelRatio);
+  const follow = () => {
+    ratio.value = window.devicePixelRatio;
+    const query = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    query.addEventListener("change", follow, { once: true, signal });
+  };
+  follow();
+  return ratio;
+}
+
+/** The element's content width in CSS pixels; 0 while it is not laid out. */
+export function watchWidth(element: HTMLElement, signal: AbortSignal): ReadonlySignal<number> {
+  const width = makeSignal(element.clientWidth);
+  const observer = new ResizeObserver(([entry]) => {
+    if (entry) width.value = Math.round(entry.contentRect.width);
+  });
+  observer.observe(element);
+  signal.addEventListener("abort", () => observer.disconnect(), { once: true });
+  return width;
+}

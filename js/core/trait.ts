@@ -1,0 +1,26 @@
+/** A synced value as a signal. */
+import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import type { Port } from "./port";
+
+/** Follows the trait from either side; change it with `port.set`, which comes back here. */
+export function useTrait<Traits extends object, Name extends keyof Traits & string>(
+  port: Port<Traits>,
+  name: Name,
+): ReadonlySignal<Traits[Name]> {
+  const [value, stop] = useMemo(() => {
+    const controller = new AbortController();
+    const current = makeSignal(port.get(name));
+    // Listening starts with the first rendering, so that no change between it and the effect is missed.
+    port.on(
+      name,
+      () => {
+        current.value = port.get(name);
+      },
+      controller.signal,
+    );
+    return [current, () => controller.abort()] as const;
+  }, [port, name]);
+  useEffect(() => stop, [stop]);
+  return value;
+}

@@ -1,0 +1,218 @@
+/** A Port on an anywidget model: traits by ipywidgets, requests by the messages that ARCHITECTURE.md lists. */
+import type { AnyModel, RenderProps } from "@anywidget/types";
+import { uniqueId } from "../core/accessibility";
+import { decodeArrays } from "../core/arrays";
+import { mount, type View } from "../core/mount";
+import { type Capabilities, type Port, RequestError, type RequestOptions } from "../core/port";
+
+/** How long the kernel may take to acknowledge a request before the picture says so. */
+const ACKNOWLEDGE_MS = 5000;
+const DETACHED_MESSAGE =
+  "The kernel that drew this picture is gone. Run the cell again to get one that answers.";
+
+/** The module that anywidget loads: a view bound to the model in the kernel. */
+export function define<Traits extends object>(kind: string, view: View<Traits>) {
+  return {
+    render({ model, el, signal }: RenderProps): () => void {
+      // A host older than anywidget 0.11 gives no signal and calls the function returned here.
+      const ended = new AbortController();
+      const whole = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
+      mount(el, kind, view, modelPort<Traits>(model, el, whole), whole);
+      return () => ended.abort();
+    },
+  };
+}
+
+export function modelPort<Traits extends object>(
+  model: AnyModel,
+  el: HTMLElement,
+  signal: AbortSignal,
+): Port<Traits> {
+  const connection = watchConnection(model, el, signal);
+  const requests = new Requests(model, connection, signal);
+  /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
+  const decoded = new WeakMap<object, unknown>();
+  return {
+    get capabilities() {
+      return connection.capabilities();
+    },
+    get<Name extends keyof Traits & string>(name: Name): Traits[Name] {
+      const raw: unknown = model.get(name);
+      if (typeof raw !== "object" || raw === null) return raw as Traits[Name];
+      if (!decoded.has(raw)) decoded.set(raw, decodeArrays(raw));
+      return decoded.get(raw) as Traits[Name];
+    },
+    set(name, value) {
+      model.set(name, value);
+      model.save_changes();
+    },
+    on: (name, listener, until) => listen(model, `change:${name}`, () => listener(), until),
+    onCapabilities: (listener, until) => connection.listen(listener, until),
+    request: (name, args, options) => requests.start(name, args, options ?? {}),
+  };
+}
+
+/** `model.on` with an end. The listener is given no arguments that hosts differ in. */
+function listen(
+  model: AnyModel,
+  event: string,
+  listener: (...args: unknown[]) => void,
+  signal: AbortSignal,
+): void {
+  if (signal.aborted) return;
+  model.on(event, listener);
+  signal.addEventListener("abort", () => model.off(event, listener), { once: true });
+}
+
+interface Connection {
+  capabilities(): Capabilities;
+  listen(listener: () => void, signal: AbortSignal): void;
+}
+
+/** ipywidgets marks a view whose kernel is gone with a class, on one of our ancestors. */
+function watchConnection(model: AnyModel, el: HTMLElement, signal: AbortSignal): Connection {
+  const events = new EventTarget();
+  let closed = false;
+  const detached = () => closed || el.closest(".jupyter-widgets-disconnected") !== null;
+  // After the listener of ipywidgets' own view has set the class.
+  const changed = () => queueMicrotask(() => events.dispatchEvent(new Event("change")));
+  listen(model, "comm_live_update", changed, signal);
+  listen(
+    model,
+    "comm:close",
+    () => {
+      closed = true;
+      changed();
+    },
+    signal,
+  );
+  return {
+    capabilities: () => ({ live: !detached(), detached: detached() }),
+    listen: (listener, until) => events.addEventListener("change", listener, { signal: until }),
+  };
+}
+
+interface Pending {
+  acknowledge(state: unknown): void;
+  progress(value: unknown): void;
+  resolve(value: unknown): void;
+  reject(reason: unknown): void;
+}
+
+interface KernelMessage {
+  kind: string;
+  id: string;
+  [field: string]: unknown;
+}
+
+class Requests {
+  readonly #model: AnyModel;
+  readonly #connection: Connection;
+  readonly #signal: AbortSignal;
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(model: AnyModel, connection: Connection, signal: AbortSignal) {
+    this.#model = model;
+    this.#connection = connection;
+    this.#signal = signal;
+    listen(model, "msg:custom", (message, buffers) => this.#receive(message, buffers), signal);
+    connection.listen(() => this.#rejectAllIfDetached(), signal);
+  }
+
+  start<Answer>(
+    name: string,
+    args: object,
+    { signal, onProgress, onState }: RequestOptions,
+  ): Promise<Answer> {
+    if (!this.#connection.capabilities().live) {
+      return Promise.reject(new RequestError(DETACHED_MESSAGE, "Detached"));
+    }
+    const until = signal ? AbortSignal.any([signal, this.#signal]) : this.#signal;
+    if (until.aborted) return Promise.reject(aborted());
+    const id = uniqueId();
+    return new Promise<Answer>((resolve, reject) => {
+      const timer = setTimeout(() => onState?.("unanswered"), ACKNOWLEDGE_MS);
+      const finish = () => {
+        clearTimeout(timer);
+        this.#pending.delete(id);
+        until.removeEventListener("abort", cancel);
+      };
+      const cancel = () => {
+        finish();
+        this.#model.send({ kind: "mw-cancel", id });
+        reject(aborted());
+      };
+      until.addEventListener("abort", cancel, { once: true });
+      this.#pending.set(id, {
+        acknowledge: (state) => {
+          clearTimeout(timer);
+          onState?.(state === "waiting" ? "waiting" : "running");
+        },
+        progress: (value) => onProgress?.(value),
+        resolve: (value) => {
+          finish();
+          resolve(value as Answer);
+        },
+        reject: (reason) => {
+          finish();
+          reject(reason);
+        },
+      });
+      onState?.("sent");
+      this.#model.send({ kind: "mw-request", id, name, args });
+    });
+  }
+
+  /** Messages of other views, of finished requests and of other protocols share this channel. */
+  #receive(message: unknown, buffers: unknown): void {
+    if (!isKernelMessage(message)) return;
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    try {
+      deliver(message, Array.isArray(buffers) ? buffers : [], pending);
+    } catch (error) {
+      // Arrays that do not fit their description: the request's failure, which the picture shows.
+      pending.reject(error);
+    }
+  }
+
+  #rejectAllIfDetached(): void {
+    if (this.#connection.capabilities().live) return;
+    const lost = new RequestError(DETACHED_MESSAGE, "Detached");
+    for (const pending of [...this.#pending.values()]) pending.reject(lost);
+  }
+}
+
+function deliver(message: KernelMessage, buffers: DataView[], pending: Pending): void {
+  switch (message.kind) {
+    case "mw-ack":
+      pending.acknowledge(message.state);
+      break;
+    case "mw-progress":
+      pending.progress(decodeArrays(message.value, buffers));
+      break;
+    case "mw-result":
+      pending.resolve(decodeArrays(message.value, buffers));
+      break;
+    case "mw-error":
+      pending.reject(new RequestError(String(message.message), String(message.error_type)));
+      break;
+    case "mw-cancelled":
+      pending.reject(aborted());
+      break;
+  }
+}
+
+function isKernelMessage(message: unknown): message is KernelMessage {
+  return (
+    typeof message === "object" &&
+    message !== null &&
+    "kind" in message &&
+    "id" in message &&
+    typeof message.id === "string"
+  );
+}
+
+function aborted(): DOMException {
+  return new DOMException("The request was cancelled.", "AbortError");
+}
