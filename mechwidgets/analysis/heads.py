@@ -35,7 +35,10 @@ def head_scores(model: HookedModel, prompt: TokenInput) -> xr.DataArray:
     tokens = model.to_tokens(prompt)
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens, names_filter="pattern", return_type=None)
-    scores = np.stack([scores_of_patterns(cache["pattern", layer][0], tokens[0]) for layer in range(model.cfg.n_layers)], axis=1)
+    scores = np.stack(
+        [scores_of_patterns(cache["pattern", layer][0], tokens[0]) for layer in range(model.cfg.n_layers)],
+        axis=1,
+    )
     return xr.DataArray(scores, dims=("score", "layer", "head"), coords={"score": list(SCORES)})
 
 

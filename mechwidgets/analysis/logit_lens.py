@@ -46,7 +46,10 @@ def logit_lens(model: HookedModel, prompt: TokenInput, k: int = 5) -> xr.Dataset
     if not 1 <= k <= model.cfg.d_vocab:
         raise ValueError(f"k is {k}; it must be 1 to {model.cfg.d_vocab:,}, the size of the vocabulary.")
     with torch.no_grad():
-        logits, cache = model.run_with_cache(tokens, names_filter=lambda name: name.endswith("hook_resid_post") or name == "blocks.0.hook_resid_pre")
+        logits, cache = model.run_with_cache(
+            tokens,
+            names_filter=lambda name: name.endswith("hook_resid_post") or name == "blocks.0.hook_resid_pre",
+        )
         check_finite(model, logits, "the logits")
         final_token = logits[0].argmax(dim=-1)
         # One row at a time: all rows at once would hold rows x positions x vocabulary.
@@ -62,7 +65,10 @@ def logit_lens(model: HookedModel, prompt: TokenInput, k: int = 5) -> xr.Dataset
             "rank": (cells, rank),
             "top_text": ((*cells, "k"), _texts(model, top_token)),
         },
-        coords={"row": ["embed", *map(str, range(model.cfg.n_layers))], "token": ("position", model.token_texts(ids))},
+        coords={
+            "row": ["embed", *map(str, range(model.cfg.n_layers))],
+            "token": ("position", model.token_texts(ids)),
+        },
         attrs={"max_entropy": float(np.log(model.cfg.d_vocab))},
     )
 
@@ -74,7 +80,12 @@ def _read(logits: torch.Tensor, final_token: torch.Tensor, k: int) -> tuple[np.n
     # exp(log p) is 0 where log p is so low that p log p would be NaN
     entropy = -(log_probs.exp() * log_probs).nan_to_num().sum(dim=-1)
     rank = (log_probs > log_probs.gather(1, final_token[:, None])).sum(dim=-1)
-    return top.indices.cpu().numpy().astype(np.int32), top.values.exp().cpu().numpy(), entropy.cpu().numpy(), rank.cpu().numpy().astype(np.int32)
+    return (
+        top.indices.cpu().numpy().astype(np.int32),
+        top.values.exp().cpu().numpy(),
+        entropy.cpu().numpy(),
+        rank.cpu().numpy().astype(np.int32),
+    )
 
 
 def _texts(model: HookedModel, ids: np.ndarray) -> np.ndarray:

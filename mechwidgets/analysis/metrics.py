@@ -28,9 +28,14 @@ class LogitDiff:
         Raises:
             ValueError: an answer that is not one token, or the same answer twice.
         """
-        answer, wrong = self._token(model, self.answer, "Answer"), self._token(model, self.wrong, "Wrong answer")
+        answer, wrong = (
+            self._token(model, self.answer, "Answer"),
+            self._token(model, self.wrong, "Wrong answer"),
+        )
         if answer == wrong:
-            raise ValueError(f"The answer and the wrong answer are the same token ({self.answer!r}), so their logit difference is always 0. Choose two.")
+            raise ValueError(
+                f"The answer and the wrong answer are the same token ({self.answer!r}), so their logit difference is always 0. Choose two."
+            )
         texts = model.token_texts([answer, wrong])
         return BoundLogitDiff(answer, wrong, f"logit difference {texts[0]!r} − {texts[1]!r}")
 

@@ -44,6 +44,15 @@ class Cells:
     index: np.ndarray
     values: np.ndarray
 
+    @classmethod
+    def none(cls) -> Cells:
+        """No cells."""
+        return cls(np.empty((0, 2), dtype=np.int32), np.empty(0, dtype=np.float32))
+
+    def joined(self, other: Cells) -> Cells:
+        """These cells and then the others."""
+        return Cells(np.concatenate([self.index, other.index]), np.concatenate([self.values, other.values]))
+
 
 class Sweep:
     """A sweep that has been checked and is ready to run.
@@ -73,13 +82,19 @@ class Sweep:
         direction: Direction = "denoise",
     ) -> None:
         if site not in SITES:
-            raise ValueError(f"A sweep over site {site!r} is not available.{nearest(site, SITES)} Sites: {', '.join(SITES)}.")
+            raise ValueError(
+                f"A sweep over site {site!r} is not available.{nearest(site, SITES)} Sites: {', '.join(SITES)}."
+            )
         if direction not in ("denoise", "noise"):
             raise ValueError(f"Unknown direction {direction!r}: it is 'denoise' or 'noise'.")
         self.model, self.site, self.direction = model, site, direction
         self.pair = PromptPair.of(model, clean, corrupted)
         self.metric: BoundLogitDiff = metric.bind(model)
-        base, source = (self.pair.corrupted, self.pair.clean) if direction == "denoise" else (self.pair.clean, self.pair.corrupted)
+        base, source = (
+            (self.pair.corrupted, self.pair.clean)
+            if direction == "denoise"
+            else (self.pair.clean, self.pair.corrupted)
+        )
         names = [name for name in model.hook_names if name.endswith(f"hook_{site}")]
         source_value, self._source = run_base(model, source, self.metric, names)
         base_value, _ = run_base(model, base, self.metric, [])
@@ -87,13 +102,20 @@ class Sweep:
         values = (float(source_value), float(base_value))
         self.clean_metric, self.corrupted_metric = values if direction == "denoise" else values[::-1]
         if not np.isfinite(values).all():
-            raise ValueError("The metric of the prompts is NaN or infinite: the model's weights are damaged. Load the model again.")
+            raise ValueError(
+                "The metric of the prompts is NaN or infinite: the model's weights are damaged. Load the model again."
+            )
         columns = model.cfg.n_heads if site == "z" else self.pair.clean.shape[1]
         self.shape = (model.cfg.n_layers, columns)
 
-    def run(self) -> Iterator[Cells]:
-        """Run it; yields cells as they are done, each once. Stop iterating to cancel."""
-        index = np.stack(np.unravel_index(np.arange(np.prod(self.shape)), self.shape), axis=1).astype(np.int32)
+    def run(self, index: np.ndarray | None = None) -> Iterator[Cells]:
+        """Run it; yields cells as they are done, each once. Stop iterating to cancel.
+
+        Args:
+            index: the cells to run, (layer, position or head) [n, 2]; by default all.
+        """
+        index = np.argwhere(np.ones(self.shape)) if index is None else index
+        index = index.astype(np.int32)
         interventions = [self.intervention(int(layer), int(column)) for layer, column in index]
         for rows, values in replay(self.model, self._base_tokens, interventions, self.metric):
             yield Cells(index[rows], values.cpu().numpy().astype(np.float32))
@@ -118,9 +140,18 @@ class Sweep:
         if self.site != "z":
             coords["clean_token"] = (column, self.pair.clean_str_tokens)
             coords["corrupted_token"] = (column, self.pair.corrupted_str_tokens)
-        attrs = {"site": self.site, "direction": self.direction, "clean": self.clean_metric, "corrupted": self.corrupted_metric}
-        table = xr.DataArray(values, dims=("layer", column), coords=coords, name=self.metric.name, attrs=attrs)
-        return PatchingResult(table, self.clean_metric, self.corrupted_metric, self.site, self.direction, self.metric.name)
+        attrs = {
+            "site": self.site,
+            "direction": self.direction,
+            "clean": self.clean_metric,
+            "corrupted": self.corrupted_metric,
+        }
+        table = xr.DataArray(
+            values, dims=("layer", column), coords=coords, name=self.metric.name, attrs=attrs
+        )
+        return PatchingResult(
+            table, self.clean_metric, self.corrupted_metric, self.site, self.direction, self.metric.name
+        )
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def replay(
     Yields:
         Indices into `interventions` and their values [rows], as they are done, each index once. Stop iterating to cancel.
     """
-    base, cache = run_base(model, tokens, metric, names=sorted({intervention.name for intervention in interventions}))
+    base, cache = run_base(
+        model, tokens, metric, names=sorted({intervention.name for intervention in interventions})
+    )
     unchanged = [i for i, intervention in enumerate(interventions) if _changes_nothing(intervention, cache)]
     if unchanged:
         yield unchanged, base.expand(len(unchanged))
@@ -51,7 +53,9 @@ def replay(
         yield chunk, _run_rows(model, tokens, [interventions[i] for i in chunk], metric)
 
 
-def run_base(model: HookedModel, tokens: torch.Tensor, metric: BoundLogitDiff, names: list[str]) -> tuple[torch.Tensor, ActivationCache]:
+def run_base(
+    model: HookedModel, tokens: torch.Tensor, metric: BoundLogitDiff, names: list[str]
+) -> tuple[torch.Tensor, ActivationCache]:
     """The metric [1] of a prompt as it is, and its activations."""
     with torch.no_grad():
         logits, cache = model.run_with_cache(tokens, names_filter=names)
@@ -65,7 +69,9 @@ def _changes_nothing(intervention: Intervention, cache: ActivationCache) -> bool
     return torch.equal(before, after)
 
 
-def _run_rows(model: HookedModel, tokens: torch.Tensor, interventions: list[Intervention], metric: BoundLogitDiff) -> torch.Tensor:
+def _run_rows(
+    model: HookedModel, tokens: torch.Tensor, interventions: list[Intervention], metric: BoundLogitDiff
+) -> torch.Tensor:
     rows_at: defaultdict[str, list[tuple[int, Intervention]]] = defaultdict(list)
     for row, intervention in enumerate(interventions):
         rows_at[intervention.name].append((row, intervention))

@@ -47,7 +47,9 @@ def attention_forward(
     layer = run.owner.attention_layers.get(module) if run is not None else None
     if run is None or layer is None:
         eager = sys.modules[type(module).__module__].eager_attention_forward
-        result: tuple[torch.Tensor, torch.Tensor | None] = eager(module, query, key, value, attention_mask, **kwargs)
+        result: tuple[torch.Tensor, torch.Tensor | None] = eager(
+            module, query, key, value, attention_mask, **kwargs
+        )
         return result
     return _offered(run, layer, module, query, key, value, attention_mask, **kwargs)
 
@@ -66,7 +68,9 @@ def _offered(
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     groups = query.shape[1] // key.shape[1]
-    scores = torch.matmul(query, _repeat(key, groups).transpose(2, 3)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = torch.matmul(query, _repeat(key, groups).transpose(2, 3)) * (
+        query.shape[-1] ** -0.5 if scaling is None else scaling
+    )
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:

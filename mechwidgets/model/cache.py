@@ -23,7 +23,9 @@ class ActivationCache:
         has_batch_dim: whether the tensors start with a batch dimension.
     """
 
-    def __init__(self, activations: dict[str, torch.Tensor], n_layers: int, has_batch_dim: bool = True) -> None:
+    def __init__(
+        self, activations: dict[str, torch.Tensor], n_layers: int, has_batch_dim: bool = True
+    ) -> None:
         self._activations = dict(activations)
         self.n_layers = n_layers
         self.has_batch_dim = has_batch_dim
@@ -73,7 +75,9 @@ class ActivationCache:
 
     def to(self, device: str | torch.device) -> ActivationCache:
         """The same activations on another device."""
-        return ActivationCache({name: tensor.to(device) for name, tensor in self.items()}, self.n_layers, self.has_batch_dim)
+        return ActivationCache(
+            {name: tensor.to(device) for name, tensor in self.items()}, self.n_layers, self.has_batch_dim
+        )
 
     def remove_batch_dim(self) -> ActivationCache:
         """The activations of the only prompt, without their first dimension.
@@ -85,8 +89,12 @@ class ActivationCache:
             return self
         sizes = {tensor.shape[0] for tensor in self.values()}
         if sizes - {1}:
-            raise ValueError(f"This cache holds {max(sizes)} prompts; the batch dimension can be removed only where there is one.")
-        return ActivationCache({name: tensor[0] for name, tensor in self.items()}, self.n_layers, has_batch_dim=False)
+            raise ValueError(
+                f"This cache holds {max(sizes)} prompts; the batch dimension can be removed only where there is one."
+            )
+        return ActivationCache(
+            {name: tensor[0] for name, tensor in self.items()}, self.n_layers, has_batch_dim=False
+        )
 
     def __repr__(self) -> str:
         megabytes = sum(tensor.numel() * tensor.element_size() for tensor in self.values()) / 1e6

@@ -25,8 +25,18 @@ def check_model(model: HookedModel) -> None:
         check_finite(model, logits, "the logits of a test prompt")
         for layer in range(model.cfg.n_layers):
             written = cache["resid_pre", layer] + cache["attn_out", layer] + cache["mlp_out", layer]
-            _same(model, written, cache["resid_post", layer], f"resid_pre + attn_out + mlp_out = resid_post in layer {layer}")
-        _same(model, model.unembed(cache["resid_post", -1]), logits, "unembed(resid_post of the last layer) = logits")
+            _same(
+                model,
+                written,
+                cache["resid_post", layer],
+                f"resid_pre + attn_out + mlp_out = resid_post in layer {layer}",
+            )
+        _same(
+            model,
+            model.unembed(cache["resid_post", -1]),
+            logits,
+            "unembed(resid_post of the last layer) = logits",
+        )
 
 
 def _same(model: HookedModel, ours: torch.Tensor, theirs: torch.Tensor, identity: str) -> None:
@@ -43,10 +53,14 @@ def check_finite(model: HookedModel, tensor: torch.Tensor, what: str) -> None:
     """Raises ValueError, naming the weights at fault, when a result holds NaN or infinity."""
     if bool(torch.isfinite(tensor).all()):
         return
-    bad = [name for name, weight in model.hf_model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    bad = [
+        name for name, weight in model.hf_model.named_parameters() if not bool(torch.isfinite(weight).all())
+    ]
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         cause = f"These weights hold NaN or infinity: {', '.join(bad[:3])}{more}. Load the model again, or get an intact file."
     else:
-        cause = "The weights are finite, so the computation overflowed: load the model with dtype=torch.float32."
+        cause = (
+            "The weights are finite, so the computation overflowed: load the model with dtype=torch.float32."
+        )
     raise ValueError(f"NaN or infinity in {what}. {cause}")

@@ -85,11 +85,15 @@ class HookedModel:
         self.architecture: Architecture = architecture_of(hf_model)
         self.hf_model = hf_model.eval()
         self.tokenizer = tokenizer
-        self.cfg = ModelConfig.of(hf_model, name or getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__)
+        self.cfg = ModelConfig.of(
+            hf_model, name or getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
+        )
         self.lock = threading.RLock()
         self._tokens = Tokens(tokenizer, self.cfg.n_ctx, self.cfg.d_vocab)
         layers = hf_model.get_submodule(self.architecture.layers)
-        self.attention_layers: dict[nn.Module, int] = {layer.get_submodule(self.architecture.attention): i for i, layer in enumerate(layers)}
+        self.attention_layers: dict[nn.Module, int] = {
+            layer.get_submodule(self.architecture.attention): i for i, layer in enumerate(layers)
+        }
         self._final_norm = hf_model.get_submodule(self.architecture.final_norm)
         attention.install(hf_model)
         handles = instrument(self, layers, self.architecture, hf_model.config)
@@ -101,7 +105,9 @@ class HookedModel:
             raise
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, dtype: torch.dtype | str | None = None, device: str | None = None) -> HookedModel:
+    def from_pretrained(
+        cls, name: str | Path, *, dtype: torch.dtype | str | None = None, device: str | None = None
+    ) -> HookedModel:
         """Load and wrap a model that is on this machine.
 
         Args:
@@ -128,7 +134,9 @@ class HookedModel:
 
     # Running
 
-    def __call__(self, input: TokenInput, return_type: ReturnType = "logits", prepend_bos: bool | None = None) -> Any:
+    def __call__(
+        self, input: TokenInput, return_type: ReturnType = "logits", prepend_bos: bool | None = None
+    ) -> Any:
         """Run the model, with what `hooks` or `intervene` put around it.
 
         Args:
@@ -186,7 +194,9 @@ class HookedModel:
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[HookSpec] = ()) -> Iterator[HookedModel]:
         """Hooks for every run of this model in a `with` block, in this thread."""
-        named = [(name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)]
+        named = [
+            (name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)
+        ]
         with ambient(self, named):
             yield self
 
@@ -209,7 +219,9 @@ class HookedModel:
             kwargs: for the transformers model, such as `logits_to_keep`.
         """
         with self.lock, running(run or self._run()):
-            logits: torch.Tensor = self.hf_model(input_ids=tokens.to(self.hf_model.device), use_cache=False, **kwargs).logits
+            logits: torch.Tensor = self.hf_model(
+                input_ids=tokens.to(self.hf_model.device), use_cache=False, **kwargs
+            ).logits
         return logits
 
     def _run(self, keep: Sequence[str] = ()) -> Run:
@@ -227,7 +239,12 @@ class HookedModel:
     def hook_names(self) -> list[str]:
         """All full hook names that this model offers, in the order of its forward pass."""
         absent = set() if self.architecture.mid_norm(self.hf_model.config) else {"resid_mid"}
-        return [site_name(site, layer) for layer in range(self.cfg.n_layers) for site in SITES if site not in absent]
+        return [
+            site_name(site, layer)
+            for layer in range(self.cfg.n_layers)
+            for site in SITES
+            if site not in absent
+        ]
 
     @property
     def _read_only(self) -> frozenset[str]:
@@ -269,7 +286,9 @@ def _returned(logits: torch.Tensor, tokens: torch.Tensor, return_type: ReturnTyp
         raise ValueError(f"Unknown return_type {return_type!r}. It is 'logits', 'loss', 'both' or None.")
     if tokens.shape[1] < 2:
         raise ValueError("A loss needs at least two tokens: the second is what the first should predict.")
-    loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(logits.device))
+    loss = nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(logits.device)
+    )
     return loss if return_type == "loss" else (logits, loss)
 
 

@@ -79,7 +79,9 @@ def parse_name(name: str) -> tuple[str, int]:
     match = _FULL_NAME.fullmatch(name)
     if match and site_name(match[2], int(match[1])) == name:
         return match[2], int(match[1])
-    raise ValueError(f"Unknown hook name {name!r}. Hook names look like 'blocks.4.attn.hook_z' or 'blocks.4.hook_resid_pre'.")
+    raise ValueError(
+        f"Unknown hook name {name!r}. Hook names look like 'blocks.4.attn.hook_z' or 'blocks.4.hook_resid_pre'."
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

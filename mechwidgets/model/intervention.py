@@ -40,13 +40,19 @@ class Intervention:
 
     def __post_init__(self) -> None:
         if self.site not in EDITABLE_SITES:
-            raise ValueError(f"Unknown site {self.site!r} for an intervention.{nearest(self.site, EDITABLE_SITES)} Sites: {', '.join(EDITABLE_SITES)}.")
+            raise ValueError(
+                f"Unknown site {self.site!r} for an intervention.{nearest(self.site, EDITABLE_SITES)} Sites: {', '.join(EDITABLE_SITES)}."
+            )
         if self.op not in get_args(Op):
             raise ValueError(f"Unknown op {self.op!r}. Ops: {', '.join(get_args(Op))}.")
         if self.head is not None and self.site != "z":
-            raise ValueError(f"Heads can be told apart at z only; {self.site} is their sum. Use site='z', or head=None.")
+            raise ValueError(
+                f"Heads can be told apart at z only; {self.site} is their sum. Use site='z', or head=None."
+            )
         if (self.op == "zero") != (self.value is None):
-            raise ValueError("op='zero' takes no value." if self.op == "zero" else f"op={self.op!r} needs a value.")
+            raise ValueError(
+                "op='zero' takes no value." if self.op == "zero" else f"op={self.op!r} needs a value."
+            )
 
     def check(self, cfg: ModelConfig) -> None:
         """Does this model have that layer and head?
@@ -86,7 +92,9 @@ class Intervention:
         try:
             value = value.expand(part.shape)
         except RuntimeError:
-            raise ValueError(f"The value of {self} has shape {list(value.shape)}; {self.name} needs one that broadcasts to {list(part.shape)}.") from None
+            raise ValueError(
+                f"The value of {self} has shape {list(value.shape)}; {self.name} needs one that broadcasts to {list(part.shape)}."
+            ) from None
         if self.op == "patch":
             part.copy_(value)
         else:
@@ -115,10 +123,14 @@ class Intervention:
             ValueError: a field is missing, unknown or of the wrong type.
         """
         if not isinstance(fields, dict) or not {"site", "layer"} <= set(fields) <= set(JSON_FIELDS):
-            raise ValueError(f"An intervention is an object with the fields {', '.join(JSON_FIELDS)}; got {fields!r}.")
+            raise ValueError(
+                f"An intervention is an object with the fields {', '.join(JSON_FIELDS)}; got {fields!r}."
+            )
         for field in ("layer", "head", "position"):
             value = fields.get(field)
-            if (value is None and field == "layer") or not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
+            if (value is None and field == "layer") or not (
+                value is None or (isinstance(value, int) and not isinstance(value, bool))
+            ):
                 raise ValueError(f"The {field} of an intervention is a whole number; got {value!r}.")
         if not isinstance(fields["site"], str) or not isinstance(fields.get("op", "zero"), str):
             raise ValueError(f"The site and op of an intervention are strings; got {fields!r}.")
@@ -127,7 +139,12 @@ class Intervention:
     def __repr__(self) -> str:
         """Code that makes it again."""
         value = self.value.tolist() if isinstance(self.value, torch.Tensor) else self.value
-        fields = {"head": self.head, "position": self.position, "op": self.op if self.op != "zero" else None, "value": value}
+        fields = {
+            "head": self.head,
+            "position": self.position,
+            "op": self.op if self.op != "zero" else None,
+            "value": value,
+        }
         given = "".join(f", {name}={field!r}" for name, field in fields.items() if field is not None)
         return f"Intervention({self.site!r}, layer={self.layer}{given})"
 
@@ -145,4 +162,6 @@ def ablate(*, head: tuple[int, int], position: int | None = None) -> Interventio
 def check_range(what: str, index: int, size: int, from_end: bool = False) -> None:
     """Raises ValueError unless index is one of 0 to size - 1 (with from_end, -size to -1 too)."""
     if not (-size if from_end else 0) <= index < size:
-        raise ValueError(f"{what.capitalize()} {index} is out of range: there {'is' if size == 1 else 'are'} {size}, 0 to {size - 1}.")
+        raise ValueError(
+            f"{what.capitalize()} {index} is out of range: there {'is' if size == 1 else 'are'} {size}, 0 to {size - 1}."
+        )

@@ -77,14 +77,20 @@ class Run:
                 if returned is not None:
                     edited = _checked(returned, edited, name)
         if name in self.read_only and not torch.equal(edited, tensor):
-            raise ValueError(f"{name} can be read but not edited in this model: edit attn_out or resid_pre of the same layer instead.")
+            raise ValueError(
+                f"{name} can be read but not edited in this model: edit attn_out or resid_pre of the same layer instead."
+            )
         return edited
 
 
 def _checked(returned: torch.Tensor, given: torch.Tensor, name: str) -> torch.Tensor:
     if not isinstance(returned, torch.Tensor) or returned.shape != given.shape:
-        got = f"shape {list(returned.shape)}" if isinstance(returned, torch.Tensor) else type(returned).__name__
-        raise ValueError(f"A hook at {name} returned {got}; expected a tensor of shape {list(given.shape)}, or None to leave it as it is.")
+        got = (
+            f"shape {list(returned.shape)}" if isinstance(returned, torch.Tensor) else type(returned).__name__
+        )
+        raise ValueError(
+            f"A hook at {name} returned {got}; expected a tensor of shape {list(given.shape)}, or None to leave it as it is."
+        )
     return returned.to(dtype=given.dtype, device=given.device)
 
 

@@ -55,13 +55,21 @@ class Tokens:
             raise ValueError(f"Expected tokens of shape [pos] or [batch, pos], got {list(tokens.shape)}.")
         length = tokens.shape[1]
         if tokens.numel() == 0:
-            what = f"The prompt is empty ({text!r} is 0 tokens)" if isinstance(text, str) else "The prompt has no tokens"
+            what = (
+                f"The prompt is empty ({text!r} is 0 tokens)"
+                if isinstance(text, str)
+                else "The prompt has no tokens"
+            )
             raise ValueError(f"{what}. A run needs at least one token: type some text.")
         if length > self.n_ctx:
-            raise ValueError(f"The prompt has {length:,} tokens; this model reads at most {self.n_ctx:,}. Shorten it by {length - self.n_ctx:,} tokens.")
+            raise ValueError(
+                f"The prompt has {length:,} tokens; this model reads at most {self.n_ctx:,}. Shorten it by {length - self.n_ctx:,} tokens."
+            )
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= self.d_vocab:
-            raise ValueError(f"Token id {low if low < 0 else high} is outside the vocabulary (0 to {self.d_vocab - 1:,}).")
+            raise ValueError(
+                f"Token id {low if low < 0 else high} is outside the vocabulary (0 to {self.d_vocab - 1:,})."
+            )
 
     def _encode_one(self, text: str, prepend_bos: bool | None) -> list[int]:
         tokenizer = self._require()
@@ -77,12 +85,16 @@ class Tokens:
     def _encode_many(self, texts: list[str], prepend_bos: bool | None) -> torch.Tensor:
         rows = [self._encode_one(text, prepend_bos) for text in texts]
         if len({len(row) for row in rows}) > 1:
-            raise ValueError(f"The prompts have {', '.join(str(len(row)) for row in rows)} tokens; a batch needs equally many. Run them one by one.")
+            raise ValueError(
+                f"The prompts have {', '.join(str(len(row)) for row in rows)} tokens; a batch needs equally many. Run them one by one."
+            )
         return torch.tensor(rows, dtype=torch.long)
 
     def _require(self) -> Any:
         if self.tokenizer is None:
-            raise ValueError("This model was wrapped without a tokenizer, so it takes token ids, not text. Give HookedModel a tokenizer to use text.")
+            raise ValueError(
+                "This model was wrapped without a tokenizer, so it takes token ids, not text. Give HookedModel a tokenizer to use text."
+            )
         return self.tokenizer
 
     def decode_each(self, ids: Sequence[int]) -> list[str]:
@@ -99,7 +111,9 @@ class Tokens:
         if "▁" in piece:
             # Decoded alone, a SentencePiece token loses the space it starts with.
             return str(piece).replace("▁", " ")
-        return str(self.tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            self.tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
 
     def single(self, text: str, what: str = "Text") -> int:
         """The id of a text that is exactly one token.
@@ -111,10 +125,14 @@ class Tokens:
         if len(ids) == 1:
             return ids[0]
         parts = ", ".join(repr(part) for part in self.decode_each(ids))
-        advice = "Choose a text that is one token" + (f", for example its first: {self.decode_each(ids[:1])[0]!r}." if ids else ".")
+        advice = "Choose a text that is one token" + (
+            f", for example its first: {self.decode_each(ids[:1])[0]!r}." if ids else "."
+        )
         if text and not text.startswith(" ") and len(self._encode_one(f" {text}", prepend_bos=False)) == 1:
             advice = f"With a space in front it is one: {f' {text}'!r}."
-        raise ValueError(f"{what} {text!r} is {len(ids)} tokens{f' ({parts})' if parts else ''}; expected exactly one. {advice}")
+        raise ValueError(
+            f"{what} {text!r} is {len(ids)} tokens{f' ({parts})' if parts else ''}; expected exactly one. {advice}"
+        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,9 @@ class PromptPair:
                 "Change one of them, for example with names or words that are one token each."
             )
         if torch.equal(*tokens):
-            raise ValueError("The clean and the corrupted prompt are the same, so patching one into the other changes nothing. Change a word in one of them.")
+            raise ValueError(
+                "The clean and the corrupted prompt are the same, so patching one into the other changes nothing. Change a word in one of them."
+            )
         return cls(tokens[0], tokens[1], texts[0], texts[1])
 
     @property

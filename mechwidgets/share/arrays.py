@@ -1,0 +1,70 @@
+"""Arrays as the wire carries them; the twin of js/core/arrays.ts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+WireArray = dict[str, Any]
+
+# What JavaScript has typed arrays for and the pictures need. Wider numbers are narrowed here, knowingly, and nowhere else.
+_NARROWED = {"float64": "float32", "float16": "float32", "int64": "int32", "bool": "uint8"}
+DTYPES = ("uint8", "int32", "float32")
+
+
+def to_wire(array: Any) -> WireArray:
+    """An array or tensor as `{dtype, shape, data}`: C order, little endian; float64 becomes float32 and int64 becomes int32.
+
+    Raises:
+        ValueError: a dtype that the wire does not carry, or an integer that does not fit in 32 bits.
+    """
+    given = np.asarray(array)
+    dtype = _NARROWED.get(given.dtype.name, given.dtype.name)
+    if dtype not in DTYPES:
+        raise ValueError(f"The wire carries {', '.join(DTYPES)}; got {given.dtype.name}.")
+    if dtype == "int32" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
+        raise ValueError("An integer does not fit in the 32 bits that the wire carries.")
+    data = np.ascontiguousarray(given, dtype=np.dtype(dtype).newbyteorder("<"))
+    return {"dtype": dtype, "shape": list(given.shape), "data": data.tobytes()}
+
+
+def from_wire(wire: WireArray) -> np.ndarray:
+    """The array of a `{dtype, shape, data}`.
+
+    Raises:
+        ValueError: an unknown dtype, or data that is not as long as the shape says.
+    """
+    if wire["dtype"] not in DTYPES:
+        raise ValueError(f"The wire carries {', '.join(DTYPES)}; got {wire['dtype']!r}.")
+    dtype = np.dtype(wire["dtype"]).newbyteorder("<")
+    expected = math.prod(wire["shape"]) * dtype.itemsize
+    if len(wire["data"]) != expected:
+        raise ValueError(
+            f"An array of {wire['dtype']} {wire['shape']} has {expected} bytes; got {len(wire['data'])}."
+        )
+    return np.frombuffer(wire["data"], dtype=dtype).reshape(wire["shape"])
+
+
+def pack(value: Any) -> tuple[Any, list[bytes]]:
+    """A message's value with its arrays taken out: `{dtype, shape, buffer}` where each stood, and the buffers.
+
+    Numbers that JSON has no word for (NaN, infinity) become null.
+    """
+    buffers: list[bytes] = []
+    return _pack(value, buffers), buffers
+
+
+def _pack(value: Any, buffers: list[bytes]) -> Any:
+    if isinstance(value, dict):
+        return {key: _pack(part, buffers) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(part, buffers) for part in value]
+    if isinstance(value, np.ndarray):
+        wire = to_wire(value)
+        buffers.append(wire.pop("data"))
+        return {**wire, "buffer": len(buffers) - 1}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,129 @@
+"""View: the base of all pictures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from mechwidgets.model.hooked_model import HookedModel
+from mechwidgets.model.hooks import nearest
+from mechwidgets.widgets.rpc import Handler, Requests
+
+_STATIC = Path(__file__).parent.parent / "static"
+
+# Traits that some view is computed from.
+_INPUTS = ("prompt", "clean", "corrupted", "answer", "wrong")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said about a view's inputs.
+
+    Attributes:
+        traits: what the picture shows of it.
+        data: what the kernel keeps for later requests.
+    """
+
+    traits: Mapping[str, Any]
+    data: Any
+
+
+class View(anywidget.AnyWidget):
+    """A picture of a model that answers clicks.
+
+    A subclass names its kind, which is also the name of its front end: `class AttentionView(View, kind="attention")`; and its inputs, the traits that the
+    picture is computed from. Assigning an input runs the model; when that fails, the picture stays as it was.
+
+    Attributes:
+        title: text above the picture; none by default.
+        model_name: what the picture calls the model.
+        model: the HookedModel.
+    """
+
+    kind: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ()
+
+    title = traitlets.Unicode("").tag(sync=True)
+    model_name = traitlets.Unicode("").tag(sync=True)
+
+    def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
+        # A subclass of a picture is the same kind; anywidget makes one for each instance.
+        if kind is not None:
+            cls.kind = kind
+            cls._esm = _bundle(kind)
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, model: HookedModel, inputs: Mapping[str, Any], **traits: Any) -> None:
+        if not isinstance(model, HookedModel):
+            raise TypeError(
+                f"{type(self).__name__} needs a HookedModel, got {type(model).__name__}. "
+                "Make one with mw.HookedModel.from_pretrained(name) or mw.HookedModel(hf_model, tokenizer)."
+            )
+        for name in traits:
+            if not self.has_trait(name):
+                raise TypeError(
+                    f"{type(self).__name__} has no argument {name!r}.{nearest(name, self.trait_names())}"
+                )
+        self.model = model
+        self._turn = threading.RLock()
+        answer = self._ask(**inputs)
+        self._accepted: Answer | None = answer
+        self._data = answer.data
+        super().__init__(model_name=model.cfg.model_name, **inputs, **answer.traits, **traits)
+        self._accepted = None
+        self._requests = Requests(self._handlers(), model.lock, self._turn, self.send)
+        self.on_msg(lambda _, content, __: self._requests.receive(content))
+
+    def _ask(self, **inputs: Any) -> Answer:
+        """Run the model on the inputs.
+
+        Raises:
+            ValueError: they cannot be run; the message is for the reader of the picture.
+        """
+        raise NotImplementedError
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        """The requests that this picture may send, by name."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Cancel what runs for this picture and take it off the page."""
+        if hasattr(self, "_requests"):
+            self._requests.cancel_all()
+        super().close()
+
+    def _set_inputs(self, **inputs: Any) -> None:
+        """Change inputs together; nothing changes if the model cannot run them."""
+        with self._turn:
+            self._accept(self._ask(**{name: getattr(self, name) for name in self.inputs} | inputs), inputs)
+
+    def _accept(self, answer: Answer, inputs: Mapping[str, Any]) -> None:
+        self._accepted = answer
+        try:
+            with self.hold_sync():
+                for name, value in {**inputs, **answer.traits}.items():
+                    setattr(self, name, value)
+            self._data = answer.data
+        finally:
+            self._accepted = None
+
+    @traitlets.validate(*_INPUTS)
+    def _ask_before_accepting(self, proposal: Any) -> Any:
+        if self._accepted is None:
+            self._set_inputs(**{proposal["trait"].name: proposal["value"]})
+        return proposal["value"]
+
+
+def _bundle(kind: str) -> Path:
+    path = _STATIC / f"{kind}.js"
+    if not path.is_file():
+        raise ImportError(
+            f"The front end {path.name} has not been built. In a clone run `make setup`; otherwise install mechwidgets again."
+        )
+    return path

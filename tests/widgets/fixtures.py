@@ -1,0 +1,90 @@
+"""What the kernel says to each picture about SmolLM2: the contract that Python and TypeScript are both tested against.
+
+`python -m tests.widgets.fixtures` writes tests/fixtures/<kind>.json; the front end's tests draw them, and test_contract.py checks that Python still says the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+
+import mechwidgets as mw
+from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.rpc import Request
+from mechwidgets.widgets.view import View
+
+FOLDER = Path(__file__).parent.parent / "fixtures"
+
+CLEAN = "When Mary and John went to the store, John gave a drink to"
+CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+OFF = {"site": "z", "layer": 23, "head": 3, "position": None, "op": "zero", "value": None}
+
+
+def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
+    """The traits of each picture, and some of its answers."""
+    attention = mw.AttentionView(model, CLEAN, layer=23, head=3)
+    lens = mw.LogitLensView(model, "The capital of France is")
+    patching = mw.PatchingView(model, CLEAN, CORRUPTED, " Mary", " John")
+    for site in reversed(patching.sites):
+        patching.site = site
+        assert patching.result is not None
+    questions: dict[View, list[tuple[str, dict[str, Any]]]] = {
+        attention: [
+            ("pattern", {"layer": 23, "head": 3}),
+            ("pattern", {"layer": 0, "head": 0}),
+            ("predict", {"interventions": []}),
+            ("predict", {"interventions": [OFF]}),
+        ],
+        lens: [],
+        patching: [("sweep", {"site": "resid_pre"})],
+    }
+    return {
+        view.kind: {"traits": traits(view), "replies": [reply(view, *one) for one in asked]}
+        for view, asked in questions.items()
+    }
+
+
+def traits(view: View) -> dict[str, Any]:
+    """The traits that a picture declares itself, as JSON."""
+    return {
+        name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))
+    }
+
+
+def own_traits(view: type[View]) -> list[str]:
+    """The names of the traits that a picture's front end knows."""
+    inherited = set(View.__mro__[1].class_trait_names()) - set(View.__dict__)
+    return [
+        name
+        for name in view.class_trait_names(sync=True)
+        if name not in inherited and not name.startswith("_")
+    ]
+
+
+def reply(view: View, name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """A request and the kernel's answer."""
+    return {"name": name, "args": args, "value": to_json(view._handlers()[name](Mock(spec=Request), **args))}
+
+
+def to_json(value: Any) -> Any:
+    """Arrays with base64 where the wire has bytes."""
+    if isinstance(value, np.ndarray):
+        value = to_wire(value)
+    if isinstance(value, dict):
+        return {key: to_json(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [to_json(part) for part in value]
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for kind, fixture in fixtures(mw.HookedModel.from_pretrained("smollm2-135m")).items():
+        (FOLDER / f"{kind}.json").write_text(
+            json.dumps(fixture, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
