@@ -33,7 +33,7 @@ class FrontEndHook(BuildHookInterface):  # type: ignore[type-arg]
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make sure that the bundles are those of the sources beside them."""
         ensure_front_end(Path(self.root), self.metadata.version)
 

@@ -65,6 +65,8 @@ def resolve(name_or_path: str | Path) -> Path | str:
         if folder is None:
             raise ModelNotFoundError(f"{name} is not on this machine. Get it with: mechwidgets fetch {name}")
         return folder
+    if not name.strip():
+        raise ModelNotFoundError(f"The name of the model is empty. {_known_names(name)}")
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -121,11 +123,7 @@ def _load_by_name(name: str, dtype: torch.dtype | str | None) -> Loaded:
             raise
         except (OSError, ValueError) as error:
             reason = error
-    hub = (
-        "the hub is switched off (HF_HUB_OFFLINE)"
-        if is_offline_mode()
-        else "nor could it be had from the hub"
-    )
+    hub = "the hub is switched off (HF_HUB_OFFLINE)" if is_offline_mode() else "nor could it be had from the hub"
     raise ModelNotFoundError(
         f"There is no model {name!r}: it is not a known name, not a folder here, and not in the Hugging Face cache, "
         f"and {hub}. {_known_names(name)} transformers said: {_first_line(reason)}"
@@ -184,32 +182,28 @@ def _check_folder(folder: Path) -> None:
     if has_pickles and not has_safetensors:
         raise UnsupportedModelError(_how_to_convert(str(folder)))
     if not has_safetensors:
-        raise UnsupportedModelError(
-            f"The folder {folder} has no weights: expected a model.safetensors in it."
-        )
+        raise UnsupportedModelError(f"The folder {folder} has no weights: expected a model.safetensors in it.")
 
 
 def _check_causal(config: Any, name: str) -> None:
     """Refuse what AutoModelForCausalLM would open, but not as what it was trained to be."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    expected = "Expected a causal (decoder-only) language model, such as one of the GPT-2, Llama, Qwen or Gemma families."
+    expected = (
+        "Expected a causal (decoder-only) language model, such as one of the GPT-2, Llama, Qwen or Gemma families."
+    )
     trained_as = getattr(config, "architectures", None) or []
     shown = " / ".join(trained_as) or config.model_type
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModelError(f"{name} is an encoder-decoder ({shown}). {expected}")
     causal_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if causal_class is None:
-        raise UnsupportedModelError(
-            f"{name} is a {shown}, which has no causal language model head. {expected}"
-        )
+        raise UnsupportedModelError(f"{name} is a {shown}, which has no causal language model head. {expected}")
     names = causal_class if isinstance(causal_class, tuple) else (causal_class,)
     accepted = {cls.__name__ for cls in names}
     is_causal = any(a in accepted or "CausalLM" in a or "LMHead" in a for a in trained_as)
     if trained_as and not is_causal:
-        raise UnsupportedModelError(
-            f"{name} was saved as a {shown}, not as a causal language model. {expected}"
-        )
+        raise UnsupportedModelError(f"{name} was saved as a {shown}, not as a causal language model. {expected}")
 
 
 def _move_to_plain_memory(model: Any) -> None:
