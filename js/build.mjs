@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
+import { inlineCss } from "./inline_css.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const STATIC = join(ROOT, "mechwidgets", "static");
@@ -17,22 +18,6 @@ const LAB_PLUGIN = join(ROOT, "js", "hosts", "lab", "plugin.ts");
 /** Every instance of a widget carries its bundle, in the page and in a saved notebook. */
 const MAX_BUNDLE_BYTES = 100 * 1024;
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-
-/** `import css from "./style.css?inline"` gives the minified text, as Vite does in the tests. */
-const inlineCss = {
-  name: "inline-css",
-  setup(build) {
-    build.onResolve({ filter: /\.css\?inline$/ }, ({ path, resolveDir }) => ({
-      path: join(resolveDir, path.replace(/\?inline$/, "")),
-      namespace: "inline-css",
-    }));
-    build.onLoad({ filter: /.*/, namespace: "inline-css" }, async ({ path }) => {
-      const source = readFileSync(path, "utf8");
-      const { code } = await esbuild.transform(source, { loader: "css", minify: true, target: "es2022" });
-      return { contents: code, loader: "text", watchFiles: [path] };
-    });
-  },
-};
 
 /** Files are written only when there are no errors: an output that vanishes would stop anywidget's own watcher for good. */
 const writeWhenGood = {

@@ -1,5 +1,5 @@
 /** Colour maps: 256 colours from the theme's stops, as packed pixels for canvas and as CSS for everything else. */
-import { interpolateLab, piecewise } from "d3-interpolate";
+import { linear, mixStops } from "./oklab";
 
 export type Rgb = readonly [red: number, green: number, blue: number];
 
@@ -12,10 +12,10 @@ export interface ColourMap {
 const LAST = 255;
 const OPAQUE = 0xff000000;
 
-/** Interpolates in CIELAB, in which equal steps look equal. */
+/** The stops, evenly spaced, with what lies between them mixed so that equal steps look equal. */
 export function colourMap(stops: readonly Rgb[]): ColourMap {
-  const blend = piecewise(interpolateLab, stops.map(css));
-  const colours = Array.from({ length: LAST + 1 }, (_, index) => parseRgb(blend(index / LAST)));
+  const mixed = mixStops(stops);
+  const colours = Array.from({ length: LAST + 1 }, (_, index) => mixed(index / LAST));
   return { colours, pixels: Uint32Array.from(colours, pixel) };
 }
 
@@ -52,16 +52,6 @@ export function luminance([red, green, blue]: Rgb): number {
   return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
 }
 
-function linear(channel: number): number {
-  const share = channel / 255;
-  return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-}
-
 function rgbAt(map: ColourMap, value: number): Rgb {
   return map.colours[mapIndex(value)] ?? [0, 0, 0];
-}
-
-function parseRgb(text: string): Rgb {
-  const [red = 0, green = 0, blue = 0] = (text.match(/[\d.]+/g) ?? []).map(Number);
-  return [red, green, blue];
 }

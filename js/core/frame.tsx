@@ -1,7 +1,7 @@
 /** What every component of a view can reach: theme, size, the status line, and the state of the view's requests. */
 import { effect, signal as makeSignal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { Component, type ComponentChildren, type ComponentType, createContext, render } from "preact";
-import { useContext } from "preact/hooks";
+import { useContext, useLayoutEffect, useState } from "preact/hooks";
 import { setViewState, showFailure, type View, type ViewState, viewRoot } from "./mount";
 import type { Capabilities, Port } from "./port";
 import type { RequestHandle } from "./request";
@@ -27,6 +27,22 @@ export function useFrame(): Frame {
   const frame = useContext(FrameContext);
   if (!frame) throw new Error("useFrame() works in components that preactView() renders.");
   return frame;
+}
+
+/** The element's width in CSS pixels, 0 until it is laid out. */
+export function useElementWidth(element: { current: HTMLElement | null }): number {
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    if (!element.current) return;
+    const controller = new AbortController();
+    const measured = watchWidth(element.current, controller.signal);
+    const stop = measured.subscribe(setWidth);
+    return () => {
+      stop();
+      controller.abort();
+    };
+  }, [element]);
+  return width;
 }
 
 /** A view drawn by a Preact component, with its own style beside the shared one. */

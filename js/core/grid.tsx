@@ -45,7 +45,7 @@ export interface GridProps {
   onHover?: (cell: Cell | null) => void;
   /** Click, Enter or Space. */
   onChoose?: (cell: Cell) => void;
-  /** Escape, while a cell is chosen. */
+  /** Escape; left out while nothing is locked, so that the key keeps its meaning for the page. */
   onUnlock?: () => void;
   /** Keys of the view's own; true when it used the key. */
   onKey?: (key: string, cell: Cell) => boolean;
@@ -114,7 +114,7 @@ export function Grid(props: GridProps) {
       return;
     } else if (event.key === "Enter" || event.key === " ") {
       choose(at);
-    } else if (event.key === "Escape" && chosen && props.onUnlock) {
+    } else if (event.key === "Escape" && props.onUnlock) {
       props.onUnlock();
     } else if (!props.onKey?.(event.key, at)) {
       return;

@@ -32,6 +32,7 @@ export function modelPort<Traits extends object>(
   const requests = new Requests(model, connection, signal);
   /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
   const decoded = new WeakMap<object, unknown>();
+  const saveSoon = oncePerTask(() => model.save_changes());
   return {
     get capabilities() {
       return connection.capabilities();
@@ -44,11 +45,24 @@ export function modelPort<Traits extends object>(
     },
     set(name, value) {
       model.set(name, value);
-      model.save_changes();
+      saveSoon();
     },
     on: (name, listener, until) => listen(model, `change:${name}`, () => listener(), until),
     onCapabilities: (listener, until) => connection.listen(listener, until),
     request: (name, args, options) => requests.start(name, args, options ?? {}),
+  };
+}
+
+/** Values set together (a layer and a head) reach the kernel in one message. */
+function oncePerTask(action: () => void): () => void {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    queueMicrotask(() => {
+      due = false;
+      action();
+    });
   };
 }
 

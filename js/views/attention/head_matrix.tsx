@@ -1,0 +1,81 @@
+/** The chosen head, large: destination tokens down, source tokens across. */
+import { useMemo, useRef } from "preact/hooks";
+import { formatNumber } from "../../core/format";
+import { useElementWidth } from "../../core/frame";
+import { Grid } from "../../core/grid";
+import { headName } from "../../core/intervention";
+import { quoteToken, tokenLabel } from "../../core/tokens";
+import { drawPattern } from "./draw";
+import type { Pattern } from "./pattern";
+
+/** The strip and the matrix show one token's row ("from": what it attends to) or column ("to": what attends to it). */
+export type Direction = "from" | "to";
+
+export interface HeadMatrixProps {
+  layer: number;
+  head: number;
+  tokens: string[];
+  pattern: Pattern;
+  direction: Direction;
+  /** The token that is framed. */
+  token: number | null;
+  locked: boolean;
+  onToken: (token: number | null) => void;
+  onLock: (token: number | null) => void;
+  onToggle: () => void;
+}
+
+const MIN_CELL = 6;
+const MAX_CELL = 26;
+const MAX_HEIGHT = 480;
+/** Labels and title beside the cells. */
+const LABEL_ROOM = 110;
+
+export function HeadMatrix(props: HeadMatrixProps) {
+  const { tokens, pattern, direction, token } = props;
+  const place = useRef<HTMLDivElement>(null);
+  const room = Math.min(useElementWidth(place), MAX_HEIGHT) - LABEL_ROOM;
+  const labels = useMemo(() => tokens.map(tokenLabel), [tokens]);
+  const cell = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor(room / tokens.length)));
+  const along = direction === "from" ? "row" : "col";
+  return (
+    <div class="mw-matrix" ref={place}>
+      <Grid
+        label={`Attention of ${headName(props.layer, props.head)}`}
+        rows={tokens.length}
+        cols={tokens.length}
+        cellWidth={cell}
+        cellHeight={cell}
+        rowLabels={labels}
+        colLabels={labels}
+        rowTitle="destination (query)"
+        colTitle="source (key)"
+        labelFont="code"
+        triangular
+        maxHeight={MAX_HEIGHT}
+        draw={(context, range, theme) => drawPattern(context, range, theme, { pattern, cell, token, along })}
+        describe={({ row, col }) => describeWeight(tokens, pattern, row, col)}
+        onHover={(at) => props.onToken(at ? at[along] : null)}
+        onChoose={(at) => props.onLock(at[along])}
+        onUnlock={props.locked ? () => props.onLock(null) : undefined}
+        onKey={(key) => {
+          if (key !== "x") return false;
+          props.onToggle();
+          return true;
+        }}
+      />
+    </div>
+  );
+}
+
+/** As "' gave' → ' Mary': 0.83". */
+export function describeWeight(
+  tokens: readonly string[],
+  pattern: Pattern,
+  destination: number,
+  source: number,
+): string {
+  const weight = pattern.weight(destination, source);
+  const number = pattern.exact ? formatNumber(weight) : `about ${weight.toFixed(2)}`;
+  return `${quoteToken(tokens[destination] ?? "")} → ${quoteToken(tokens[source] ?? "")}: ${number}`;
+}

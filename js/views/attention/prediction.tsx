@@ -1,0 +1,88 @@
+/** The next-token distribution, without and with the changes, and the list of changes. */
+import { Button, ErrorLine } from "../../core/components";
+import { formatChange, formatNumber } from "../../core/format";
+import { type Intervention, interventionLabel } from "../../core/intervention";
+import type { UsedRequest } from "../../core/request";
+import { shorten, tokenLabel } from "../../core/tokens";
+import type { PredictAnswer } from "./traits";
+
+export interface PredictionProps {
+  answer: PredictAnswer | null;
+  request: UsedRequest<PredictAnswer>;
+  interventions: readonly Intervention[];
+  onInterventions: (interventions: Intervention[]) => void;
+  onRetry: () => void;
+}
+
+export function Prediction({ answer, request, interventions, onInterventions, onRetry }: PredictionProps) {
+  const modified = interventions.length > 0;
+  return (
+    <section class="mw-prediction" aria-label="Next token">
+      <div class="mw-row">
+        <strong>Next token</strong>
+        {modified && answer && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
+      </div>
+      {modified && (
+        <div class="mw-row">
+          <span class="mw-muted">Off:</span>
+          {interventions.map((change, index) => (
+            <Button
+              key={interventionLabel(change)}
+              label={`Undo ${interventionLabel(change)}`}
+              title="Undo"
+              onClick={() => onInterventions(interventions.filter((_, other) => other !== index))}
+            >
+              {interventionLabel(change)} ×
+            </Button>
+          ))}
+          <Button onClick={() => onInterventions([])}>Reset</Button>
+        </div>
+      )}
+      <ErrorLine request={request} />
+      {request.error.value && <Button onClick={onRetry}>Try again</Button>}
+      {answer ? <Distribution answer={answer} modified={modified} /> : <div class="mw-bars-space" />}
+    </section>
+  );
+}
+
+function Distribution({ answer, modified }: { answer: PredictAnswer; modified: boolean }) {
+  const { tokens, before, after } = answer;
+  const largest = Math.max(...before.data, ...after.data);
+  const width = (probability: number) => `${(100 * probability) / largest}%`;
+  return (
+    <table class="mw-bars">
+      <thead>
+        <tr class={modified ? "mw-muted" : "mw-hidden"}>
+          <th scope="col">token</th>
+          <th scope="col" />
+          <th scope="col">before</th>
+          <th scope="col">after</th>
+          <th scope="col">change</th>
+        </tr>
+      </thead>
+      <tbody>
+        {tokens.map((token, index) => {
+          const [was = 0, is = 0] = [before.data[index], after.data[index]];
+          return (
+            <tr key={index}>
+              <th scope="row" class="mw-code" title={token}>
+                {shorten(tokenLabel(token), 14)}
+              </th>
+              <td class="mw-bar" aria-hidden="true">
+                <span class="mw-bar-after" style={{ width: width(is) }} />
+                {modified && <span class="mw-bar-before" style={{ width: width(was) }} />}
+              </td>
+              {modified && <td class="mw-muted">{probabilityText(was)}</td>}
+              <td>{probabilityText(is)}</td>
+              {modified && <td>{formatChange(Number((is - was).toFixed(3)))}</td>}
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+function probabilityText(probability: number): string {
+  return probability > 0 && probability < 0.0005 ? "<0.001" : probability.toFixed(3);
+}

@@ -1,0 +1,140 @@
+/** The prompt, each token coloured by the chosen head's attention from (or to) one token. */
+import { useMemo } from "preact/hooks";
+import { uniqueId } from "../../core/accessibility";
+import { colourAt, inkAt } from "../../core/colour";
+import { Choice } from "../../core/components";
+import { useFrame } from "../../core/frame";
+import { quoteToken, shorten, tokenLabel } from "../../core/tokens";
+import { type Direction, describeWeight } from "./head_matrix";
+import type { Pattern } from "./pattern";
+
+export interface TokenStripProps {
+  tokens: string[];
+  pattern: Pattern;
+  direction: Direction;
+  /** The token that the colours are about. */
+  token: number;
+  locked: number | null;
+  onDirection: (direction: Direction) => void;
+  onToken: (token: number | null) => void;
+  onLock: (token: number | null) => void;
+}
+
+const DIRECTIONS = [
+  { value: "from", text: "attends to" },
+  { value: "to", text: "is attended by" },
+] as const;
+const LONGEST_LABEL = 24;
+
+export function TokenStrip(props: TokenStripProps) {
+  const frame = useFrame();
+  const id = useMemo(uniqueId, []);
+  const point = (token: number | null) => {
+    props.onToken(token);
+    frame.status.value = token === null ? "" : sentence(props, token);
+  };
+  const choose = (token: number) => props.onLock(token === props.locked ? null : token);
+  return (
+    <section class="mw-strip">
+      <div class="mw-row">
+        <span class="mw-code">{quoteToken(props.tokens[props.token] ?? "")}</span>
+        <Choice label="Direction" options={DIRECTIONS} value={props.direction} onChange={props.onDirection} />
+        {props.locked !== null && <span class="mw-muted">locked; Escape unlocks</span>}
+      </div>
+      <div
+        class="mw-tokens mw-code"
+        role="listbox"
+        aria-label="Tokens of the prompt"
+        tabIndex={0}
+        aria-activedescendant={`${id}-${props.token}`}
+        onPointerLeave={() => point(null)}
+        onBlur={() => point(null)}
+        onKeyDown={(event) => {
+          const target = nextToken(event.key, props.token, props.tokens.length);
+          if (target !== null) point(target);
+          else if (event.key === "Enter" || event.key === " ") choose(props.token);
+          else if (event.key === "Escape" && props.locked !== null) props.onLock(null);
+          else return;
+          event.preventDefault();
+          event.stopPropagation();
+        }}
+      >
+        {props.tokens.map((_, index) => (
+          <Token
+            key={index}
+            id={`${id}-${index}`}
+            index={index}
+            strip={props}
+            onPoint={point}
+            onChoose={choose}
+          />
+        ))}
+      </div>
+    </section>
+  );
+}
+
+interface TokenProps {
+  id: string;
+  index: number;
+  strip: TokenStripProps;
+  onPoint: (token: number) => void;
+  onChoose: (token: number) => void;
+}
+
+function Token({ id, index, strip, onPoint, onChoose }: TokenProps) {
+  const { sequential } = useFrame().theme.value;
+  const weight = weightOf(strip, index);
+  const text = strip.tokens[index] ?? "";
+  return (
+    <>
+      {/* biome-ignore lint/a11y/useKeyWithClickEvents: the listbox has the focus and takes the keys */}
+      {/* biome-ignore lint/a11y/useFocusableInteractive: aria-activedescendant of the listbox points here */}
+      <span
+        id={id}
+        role="option"
+        class={index === strip.token ? "mw-token mw-current" : "mw-token"}
+        aria-selected={index === strip.locked}
+        title={Array.from(text).length > LONGEST_LABEL ? text : undefined}
+        style={{ background: colourAt(sequential, weight), color: inkAt(sequential, weight) }}
+        onPointerEnter={() => onPoint(index)}
+        onClick={() => onChoose(index)}
+      >
+        {shorten(tokenLabel(text), LONGEST_LABEL)}
+      </span>
+      {text.includes("\n") && <br />}
+    </>
+  );
+}
+
+/** The attention between the strip's token and another one; 0 where there can be none. */
+function weightOf({ direction, pattern, token }: TokenStripProps, other: number): number {
+  const [destination, source] = direction === "from" ? [token, other] : [other, token];
+  return source > destination ? 0 : pattern.weight(destination, source);
+}
+
+/** Where the strip's token attends to (or is attended by) most. */
+function sentence(props: TokenStripProps, token: number): string {
+  const strip = { ...props, token };
+  const weights = props.tokens.map((_, other) => weightOf(strip, other));
+  const most = weights.indexOf(Math.max(...weights));
+  const [destination, source] = props.direction === "from" ? [token, most] : [most, token];
+  return `Most: ${describeWeight(props.tokens, props.pattern, destination, source)}`;
+}
+
+function nextToken(key: string, token: number, count: number): number | null {
+  switch (key) {
+    case "ArrowLeft":
+    case "ArrowUp":
+      return Math.max(0, token - 1);
+    case "ArrowRight":
+    case "ArrowDown":
+      return Math.min(count - 1, token + 1);
+    case "Home":
+      return 0;
+    case "End":
+      return count - 1;
+    default:
+      return null;
+  }
+}
