@@ -26,7 +26,21 @@ _PUBLIC = {
     "PatchingView": "mechwidgets.widgets.patching",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "ActivationCache",
+    "AttentionView",
+    "HookedModel",
+    "Intervention",
+    "LogitDiff",
+    "LogitLensView",
+    "PatchingView",
+    "PromptPair",
+    "__version__",
+    "ablate",
+    "head_scores",
+    "logit_lens",
+    "patching",
+]
 
 if TYPE_CHECKING:
     from mechwidgets.analysis import patching as patching

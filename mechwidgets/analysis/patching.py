@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from mechwidgets.analysis.metrics import BoundLogitDiff, LogitDiff
 from mechwidgets.analysis.replay import replay, run_base
@@ -91,9 +90,7 @@ class Sweep:
         self.pair = PromptPair.of(model, clean, corrupted)
         self.metric: BoundLogitDiff = metric.bind(model)
         base, source = (
-            (self.pair.corrupted, self.pair.clean)
-            if direction == "denoise"
-            else (self.pair.clean, self.pair.corrupted)
+            (self.pair.corrupted, self.pair.clean) if direction == "denoise" else (self.pair.clean, self.pair.corrupted)
         )
         names = [name for name in model.hook_names if name.endswith(f"hook_{site}")]
         source_value, self._source = run_base(model, source, self.metric, names)
@@ -146,9 +143,7 @@ class Sweep:
             "clean": self.clean_metric,
             "corrupted": self.corrupted_metric,
         }
-        table = xr.DataArray(
-            values, dims=("layer", column), coords=coords, name=self.metric.name, attrs=attrs
-        )
+        table = xr.DataArray(values, dims=("layer", column), coords=coords, name=self.metric.name, attrs=attrs)
         return PatchingResult(
             table, self.clean_metric, self.corrupted_metric, self.site, self.direction, self.metric.name
         )
@@ -184,11 +179,13 @@ class PatchingResult:
                 f"The clean and the corrupted run have nearly the same {self.metric} ({self.clean_metric:.4g} and {self.corrupted_metric:.4g}), "
                 "so a share of their difference means nothing. Read `values`, or choose prompts that the model answers differently."
             )
-        return (self.values - self.corrupted_metric) / difference
+        normalized: xr.DataArray = (self.values - self.corrupted_metric) / difference
+        return normalized
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a cell: layer, position or head, value."""
-        return self.values.to_dataframe("value").reset_index()
+        table: pd.DataFrame = self.values.to_dataframe("value").reset_index()
+        return table
 
     def __repr__(self) -> str:
         rows, columns = self.values.shape

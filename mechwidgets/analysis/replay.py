@@ -39,9 +39,7 @@ def replay(
     Yields:
         Indices into `interventions` and their values [rows], as they are done, each index once. Stop iterating to cancel.
     """
-    base, cache = run_base(
-        model, tokens, metric, names=sorted({intervention.name for intervention in interventions})
-    )
+    base, cache = run_base(model, tokens, metric, names=sorted({intervention.name for intervention in interventions}))
     unchanged = [i for i, intervention in enumerate(interventions) if _changes_nothing(intervention, cache)]
     if unchanged:
         yield unchanged, base.expand(len(unchanged))

@@ -47,9 +47,7 @@ def attention_forward(
     layer = run.owner.attention_layers.get(module) if run is not None else None
     if run is None or layer is None:
         eager = sys.modules[type(module).__module__].eager_attention_forward
-        result: tuple[torch.Tensor, torch.Tensor | None] = eager(
-            module, query, key, value, attention_mask, **kwargs
-        )
+        result: tuple[torch.Tensor, torch.Tensor | None] = eager(module, query, key, value, attention_mask, **kwargs)
         return result
     return _offered(run, layer, module, query, key, value, attention_mask, **kwargs)
 
@@ -62,15 +60,12 @@ def _offered(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    dropout: float = 0.0,
-    **_: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     groups = query.shape[1] // key.shape[1]
-    scores = torch.matmul(query, _repeat(key, groups).transpose(2, 3)) * (
-        query.shape[-1] ** -0.5 if scaling is None else scaling
-    )
+    scaling, softcap = options.get("scaling"), options.get("softcap")
+    scores = torch.matmul(query, _repeat(key, groups).transpose(2, 3))
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
@@ -80,7 +75,7 @@ def _offered(
     upcast = torch.float32 if run.owner.architecture.softmax_in_float32 else None
     pattern = nn.functional.softmax(scores, dim=-1, dtype=upcast).to(query.dtype)
     pattern = run.visit(site_name("pattern", layer), pattern)
-    pattern = nn.functional.dropout(pattern, p=dropout, training=module.training)
+    pattern = nn.functional.dropout(pattern, p=options.get("dropout", 0.0), training=module.training)
     z = torch.matmul(pattern, _repeat(value, groups)).transpose(1, 2).contiguous()
     return run.visit(site_name("z", layer), z), pattern
 

@@ -23,9 +23,7 @@ class ActivationCache:
         has_batch_dim: whether the tensors start with a batch dimension.
     """
 
-    def __init__(
-        self, activations: dict[str, torch.Tensor], n_layers: int, has_batch_dim: bool = True
-    ) -> None:
+    def __init__(self, activations: dict[str, torch.Tensor], n_layers: int, has_batch_dim: bool = True) -> None:
         self._activations = dict(activations)
         self.n_layers = n_layers
         self.has_batch_dim = has_batch_dim
@@ -92,9 +90,7 @@ class ActivationCache:
             raise ValueError(
                 f"This cache holds {max(sizes)} prompts; the batch dimension can be removed only where there is one."
             )
-        return ActivationCache(
-            {name: tensor[0] for name, tensor in self.items()}, self.n_layers, has_batch_dim=False
-        )
+        return ActivationCache({name: tensor[0] for name, tensor in self.items()}, self.n_layers, has_batch_dim=False)
 
     def __repr__(self) -> str:
         megabytes = sum(tensor.numel() * tensor.element_size() for tensor in self.values()) / 1e6

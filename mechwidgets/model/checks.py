@@ -53,14 +53,10 @@ def check_finite(model: HookedModel, tensor: torch.Tensor, what: str) -> None:
     """Raises ValueError, naming the weights at fault, when a result holds NaN or infinity."""
     if bool(torch.isfinite(tensor).all()):
         return
-    bad = [
-        name for name, weight in model.hf_model.named_parameters() if not bool(torch.isfinite(weight).all())
-    ]
+    bad = [name for name, weight in model.hf_model.named_parameters() if not bool(torch.isfinite(weight).all())]
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         cause = f"These weights hold NaN or infinity: {', '.join(bad[:3])}{more}. Load the model again, or get an intact file."
     else:
-        cause = (
-            "The weights are finite, so the computation overflowed: load the model with dtype=torch.float32."
-        )
+        cause = "The weights are finite, so the computation overflowed: load the model with dtype=torch.float32."
     raise ValueError(f"NaN or infinity in {what}. {cause}")

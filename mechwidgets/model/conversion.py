@@ -143,9 +143,7 @@ def _convert(gguf: Path, folder: Path, known: KnownModel) -> None:
     source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     # Newer versions may keep the weights packed, which only some machines can compute with.
     dense = (
-        {"quantization_config": transformers.GgufConfig(dequantize=True)}
-        if hasattr(transformers, "GgufConfig")
-        else {}
+        {"quantization_config": transformers.GgufConfig(dequantize=True)} if hasattr(transformers, "GgufConfig") else {}
     )
     weights = auto_model.from_pretrained(**source, **dense, dtype=torch.float32).state_dict()
     # A model that came from a GGUF counts as quantised and refuses to be saved; one with the same config does not.
@@ -165,16 +163,12 @@ def _convert(gguf: Path, folder: Path, known: KnownModel) -> None:
         )
     again = auto_model.from_pretrained(folder, use_safetensors=True).state_dict()
     if again.keys() != weights.keys() or any(not torch.equal(again[key], weights[key]) for key in weights):
-        raise RuntimeError(
-            f"The weights written to {folder} differ from those of {gguf}. Is the disk in order?"
-        )
+        raise RuntimeError(f"The weights written to {folder} differ from those of {gguf}. Is the disk in order?")
 
 
 def _sync(folder: Path) -> None:
     """Wait until a folder is on the disk, so that the rename cannot get there before its files."""
-    folder.chmod(
-        0o755
-    )  # what is made as a temporary file is closed to other users; a shared cache must not be
+    folder.chmod(0o755)  # what is made as a temporary file is closed to other users; a shared cache must not be
     for path in folder.iterdir():
         path.chmod(0o644)
         with path.open("rb+") as file:

@@ -134,9 +134,7 @@ class HookedModel:
 
     # Running
 
-    def __call__(
-        self, input: TokenInput, return_type: ReturnType = "logits", prepend_bos: bool | None = None
-    ) -> Any:
+    def __call__(self, input: TokenInput, return_type: ReturnType = "logits", prepend_bos: bool | None = None) -> Any:
         """Run the model, with what `hooks` or `intervene` put around it.
 
         Args:
@@ -194,9 +192,7 @@ class HookedModel:
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[HookSpec] = ()) -> Iterator[HookedModel]:
         """Hooks for every run of this model in a `with` block, in this thread."""
-        named = [
-            (name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)
-        ]
+        named = [(name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)]
         with ambient(self, named):
             yield self
 
@@ -239,12 +235,7 @@ class HookedModel:
     def hook_names(self) -> list[str]:
         """All full hook names that this model offers, in the order of its forward pass."""
         absent = set() if self.architecture.mid_norm(self.hf_model.config) else {"resid_mid"}
-        return [
-            site_name(site, layer)
-            for layer in range(self.cfg.n_layers)
-            for site in SITES
-            if site not in absent
-        ]
+        return [site_name(site, layer) for layer in range(self.cfg.n_layers) for site in SITES if site not in absent]
 
     @property
     def _read_only(self) -> frozenset[str]:
@@ -286,9 +277,7 @@ def _returned(logits: torch.Tensor, tokens: torch.Tensor, return_type: ReturnTyp
         raise ValueError(f"Unknown return_type {return_type!r}. It is 'logits', 'loss', 'both' or None.")
     if tokens.shape[1] < 2:
         raise ValueError("A loss needs at least two tokens: the second is what the first should predict.")
-    loss = nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(logits.device)
-    )
+    loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten().to(logits.device))
     return loss if return_type == "loss" else (logits, loss)
 
 

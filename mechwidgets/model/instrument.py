@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 Offer = Callable[[str, torch.Tensor], torch.Tensor]
 
 
-def instrument(
-    owner: Owner, layers: nn.ModuleList, architecture: Architecture, config: Any
-) -> list[RemovableHandle]:
+def instrument(owner: Owner, layers: nn.ModuleList, architecture: Architecture, config: Any) -> list[RemovableHandle]:
     """Put hooks on the modules of every layer; returns their handles."""
     offer = _offer_to_runs_of(owner)
     handles = []
@@ -55,9 +53,7 @@ def _offer_to_runs_of(owner: Owner) -> Offer:
 def _before(module: nn.Module, name: str, offer: Offer) -> RemovableHandle:
     """Offer a module's first input."""
 
-    def hook(
-        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (offer(name, args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": offer(name, kwargs["hidden_states"])}

@@ -50,9 +50,7 @@ class Intervention:
                 f"Heads can be told apart at z only; {self.site} is their sum. Use site='z', or head=None."
             )
         if (self.op == "zero") != (self.value is None):
-            raise ValueError(
-                "op='zero' takes no value." if self.op == "zero" else f"op={self.op!r} needs a value."
-            )
+            raise ValueError("op='zero' takes no value." if self.op == "zero" else f"op={self.op!r} needs a value.")
 
     def check(self, cfg: ModelConfig) -> None:
         """Does this model have that layer and head?
@@ -123,9 +121,7 @@ class Intervention:
             ValueError: a field is missing, unknown or of the wrong type.
         """
         if not isinstance(fields, dict) or not {"site", "layer"} <= set(fields) <= set(JSON_FIELDS):
-            raise ValueError(
-                f"An intervention is an object with the fields {', '.join(JSON_FIELDS)}; got {fields!r}."
-            )
+            raise ValueError(f"An intervention is an object with the fields {', '.join(JSON_FIELDS)}; got {fields!r}.")
         for field in ("layer", "head", "position"):
             value = fields.get(field)
             if (value is None and field == "layer") or not (

@@ -24,8 +24,13 @@ Hooks = Sequence[tuple[str, HookFunction]]
 class Owner(Protocol):
     """What the instrumentation needs to know of the HookedModel that runs."""
 
-    architecture: Architecture
-    attention_layers: Mapping[nn.Module, int]
+    @property
+    def architecture(self) -> Architecture:
+        """Where its family keeps its parts."""
+
+    @property
+    def attention_layers(self) -> Mapping[nn.Module, int]:
+        """The layer of each attention module."""
 
 
 _current: ContextVar[Run | None] = ContextVar("mechwidgets_run", default=None)
@@ -83,11 +88,9 @@ class Run:
         return edited
 
 
-def _checked(returned: torch.Tensor, given: torch.Tensor, name: str) -> torch.Tensor:
+def _checked(returned: object, given: torch.Tensor, name: str) -> torch.Tensor:
     if not isinstance(returned, torch.Tensor) or returned.shape != given.shape:
-        got = (
-            f"shape {list(returned.shape)}" if isinstance(returned, torch.Tensor) else type(returned).__name__
-        )
+        got = f"shape {list(returned.shape)}" if isinstance(returned, torch.Tensor) else type(returned).__name__
         raise ValueError(
             f"A hook at {name} returned {got}; expected a tensor of shape {list(given.shape)}, or None to leave it as it is."
         )

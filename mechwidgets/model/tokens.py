@@ -56,9 +56,7 @@ class Tokens:
         length = tokens.shape[1]
         if tokens.numel() == 0:
             what = (
-                f"The prompt is empty ({text!r} is 0 tokens)"
-                if isinstance(text, str)
-                else "The prompt has no tokens"
+                f"The prompt is empty ({text!r} is 0 tokens)" if isinstance(text, str) else "The prompt has no tokens"
             )
             raise ValueError(f"{what}. A run needs at least one token: type some text.")
         if length > self.n_ctx:
@@ -111,9 +109,7 @@ class Tokens:
         if "▁" in piece:
             # Decoded alone, a SentencePiece token loses the space it starts with.
             return str(piece).replace("▁", " ")
-        return str(
-            self.tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def single(self, text: str, what: str = "Text") -> int:
         """The id of a text that is exactly one token.

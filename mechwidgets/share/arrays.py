@@ -41,10 +41,9 @@ def from_wire(wire: WireArray) -> np.ndarray:
     dtype = np.dtype(wire["dtype"]).newbyteorder("<")
     expected = math.prod(wire["shape"]) * dtype.itemsize
     if len(wire["data"]) != expected:
-        raise ValueError(
-            f"An array of {wire['dtype']} {wire['shape']} has {expected} bytes; got {len(wire['data'])}."
-        )
-    return np.frombuffer(wire["data"], dtype=dtype).reshape(wire["shape"])
+        raise ValueError(f"An array of {wire['dtype']} {wire['shape']} has {expected} bytes; got {len(wire['data'])}.")
+    array: np.ndarray = np.frombuffer(wire["data"], dtype=dtype).reshape(wire["shape"])
+    return array
 
 
 def pack(value: Any) -> tuple[Any, list[bytes]]:

@@ -88,9 +88,7 @@ class AttentionView(View, kind="attention"):
         interventions: Sequence[Intervention] = (),
         **traits: Any,
     ) -> None:
-        super().__init__(
-            model, {"prompt": prompt}, layer=layer, head=head, interventions=list(interventions), **traits
-        )
+        super().__init__(model, {"prompt": prompt}, layer=layer, head=head, interventions=list(interventions), **traits)
 
     def _ask(self, prompt: str) -> Answer:
         cfg, tokens = self.model.cfg, self.model.to_tokens(prompt)

@@ -55,9 +55,7 @@ class LogitLensView(View, kind="logit_lens"):
     row = traitlets.Int(None, allow_none=True).tag(sync=True)
     position = traitlets.Int(None, allow_none=True).tag(sync=True)
 
-    def __init__(
-        self, model: HookedModel, prompt: str, *, color_by: str = "probability", **traits: Any
-    ) -> None:
+    def __init__(self, model: HookedModel, prompt: str, *, color_by: str = "probability", **traits: Any) -> None:
         super().__init__(model, {"prompt": prompt}, color_by=color_by, **traits)
 
     @property
@@ -94,12 +92,14 @@ class LogitLensView(View, kind="logit_lens"):
 
     @traitlets.validate("row")
     def _row_in_range(self, proposal: Any) -> int | None:
-        if proposal["value"] is not None:
-            check_range("row", proposal["value"], self.model.cfg.n_layers + 1)
-        return proposal["value"]
+        value: int | None = proposal["value"]
+        if value is not None:
+            check_range("row", value, self.model.cfg.n_layers + 1)
+        return value
 
     @traitlets.validate("position")
     def _position_in_range(self, proposal: Any) -> int | None:
-        if proposal["value"] is not None:
-            check_range("position", proposal["value"], len(self.tokens))
-        return proposal["value"]
+        value: int | None = proposal["value"]
+        if value is not None:
+            check_range("position", value, len(self.tokens))
+        return value

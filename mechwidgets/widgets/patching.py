@@ -136,9 +136,7 @@ class PatchingView(View, kind="patching"):
     def _handlers(self) -> Mapping[str, Handler]:
         return {"sweep": self._run_sweep, "set_prompts": self._set_prompts}
 
-    def _set_prompts(
-        self, request: Request, clean: str, corrupted: str, answer: str, wrong: str
-    ) -> dict[str, Any]:
+    def _set_prompts(self, request: Request, clean: str, corrupted: str, answer: str, wrong: str) -> dict[str, Any]:
         self.set_prompts(clean, corrupted, answer, wrong)
         return {}
 
@@ -171,12 +169,14 @@ class PatchingView(View, kind="patching"):
 
     @traitlets.validate("layer")
     def _layer_in_range(self, proposal: Any) -> int | None:
-        if proposal["value"] is not None:
-            check_range("layer", proposal["value"], self.model.cfg.n_layers)
-        return proposal["value"]
+        value: int | None = proposal["value"]
+        if value is not None:
+            check_range("layer", value, self.model.cfg.n_layers)
+        return value
 
     @traitlets.validate("column")
     def _column_in_range(self, proposal: Any) -> int | None:
-        if proposal["value"] is not None:
-            check_range("column", proposal["value"], max(len(self.clean_tokens), self.model.cfg.n_heads))
-        return proposal["value"]
+        value: int | None = proposal["value"]
+        if value is not None:
+            check_range("column", value, max(len(self.clean_tokens), self.model.cfg.n_heads))
+        return value

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from mechwidgets.share.arrays import pack
 
@@ -22,16 +22,7 @@ SECONDS_BETWEEN_PROGRESS = 0.05
 Send = Callable[[dict[str, Any], list[bytes]], None]
 
 
-class Lock(Protocol):
-    """What a lock offers."""
-
-    def acquire(self, blocking: bool = True) -> bool: ...
-    def release(self) -> None: ...
-    def __enter__(self) -> bool: ...
-    def __exit__(self, *exception: object) -> None: ...
-
-
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The picture no longer wants the answer."""
 
 
@@ -54,9 +45,9 @@ class Request:
         self._cancelled.set()
 
     def check(self) -> None:
-        """Raises Cancelled once the picture has cancelled."""
+        """Raises CancelledError once the picture has cancelled."""
         if self._cancelled.is_set():
-            raise Cancelled
+            raise CancelledError
 
     def progress_due(self) -> bool:
         """Has enough time passed since the last progress message?"""
@@ -86,7 +77,9 @@ class Requests:
         send: puts a message on the wire.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], model_lock: Lock, turn: Lock, send: Send) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], model_lock: threading.RLock, turn: threading.RLock, send: Send
+    ) -> None:
         self._handlers = handlers
         self._model_lock = model_lock
         self._turn = turn
@@ -129,14 +122,12 @@ class Requests:
                 request.check()
                 value = self._handler(name, args)(request)
             request.send("mw-result", value=value)
-        except Cancelled:
+        except CancelledError:
             request.send("mw-cancelled")
         except Exception as error:
             # The picture is where the reader looks; the traceback goes to the kernel's log for whoever mends it.
             log.debug("request %s failed", name, exc_info=True)
-            request.send(
-                "mw-error", message=str(error) or type(error).__name__, error_type=type(error).__name__
-            )
+            request.send("mw-error", message=str(error) or type(error).__name__, error_type=type(error).__name__)
         finally:
             self._running.pop(request.id, None)
 

@@ -67,20 +67,18 @@ class View(anywidget.AnyWidget):
             )
         for name in traits:
             if not self.has_trait(name):
-                raise TypeError(
-                    f"{type(self).__name__} has no argument {name!r}.{nearest(name, self.trait_names())}"
-                )
+                raise TypeError(f"{type(self).__name__} has no argument {name!r}.{nearest(name, self.trait_names())}")
         self.model = model
         self._turn = threading.RLock()
         answer = self._ask(**inputs)
         self._accepted: Answer | None = answer
         self._data = answer.data
-        super().__init__(model_name=model.cfg.model_name, **inputs, **answer.traits, **traits)
+        super().__init__(**{"model_name": model.cfg.model_name, **inputs, **answer.traits, **traits})
         self._accepted = None
         self._requests = Requests(self._handlers(), model.lock, self._turn, self.send)
         self.on_msg(lambda _, content, __: self._requests.receive(content))
 
-    def _ask(self, **inputs: Any) -> Answer:
+    def _ask(self, *args: Any, **inputs: Any) -> Answer:
         """Run the model on the inputs.
 
         Raises:

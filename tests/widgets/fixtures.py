@@ -51,19 +51,13 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
 
 def traits(view: View) -> dict[str, Any]:
     """The traits that a picture declares itself, as JSON."""
-    return {
-        name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))
-    }
+    return {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
 
 
 def own_traits(view: type[View]) -> list[str]:
     """The names of the traits that a picture's front end knows."""
     inherited = set(View.__mro__[1].class_trait_names()) - set(View.__dict__)
-    return [
-        name
-        for name in view.class_trait_names(sync=True)
-        if name not in inherited and not name.startswith("_")
-    ]
+    return [name for name in view.class_trait_names(sync=True) if name not in inherited and not name.startswith("_")]
 
 
 def reply(view: View, name: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +79,4 @@ def to_json(value: Any) -> Any:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for kind, fixture in fixtures(mw.HookedModel.from_pretrained("smollm2-135m")).items():
-        (FOLDER / f"{kind}.json").write_text(
-            json.dumps(fixture, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        (FOLDER / f"{kind}.json").write_text(json.dumps(fixture, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mechwidgets as mw
+from mechwidgets.analysis import replay
+from mechwidgets.share.arrays import from_wire
+from mechwidgets.widgets.rpc import Request
+from tests.models import tiny_model
+from tests.widgets.asking import ask, ask_all
+
+CLEAN, CORRUPTED = (
+    "When Mary went to the store Mary gave a drink to",
+    "When Mary went to the store John gave a drink to",
+)
+
+
+@pytest.fixture
+def view():
+    return mw.PatchingView(tiny_model(), clean=CLEAN, corrupted=CORRUPTED, answer=" Mary", wrong=" John")
+
+
+def expected(view, site):
+    return mw.patching.sweep(view.model, view.clean, view.corrupted, mw.LogitDiff(view.answer, view.wrong), site=site)
+
+
+def test_it_begins_empty_with_its_baselines(view):
+    result = expected(view, "resid_pre")
+    assert view.results == {"resid_pre": None, "z": None}
+    assert (view.clean_metric, view.corrupted_metric) == (result.clean_metric, result.corrupted_metric)
+    assert view.clean_tokens[6] == " Mary"
+    assert view.corrupted_tokens[6] == " John"
+    assert view.metric_name == result.metric
+
+
+@pytest.mark.parametrize("site", ["resid_pre", "z"])
+def test_a_sweep_tells_its_cells_and_keeps_them(view, site):
+    messages = ask_all(view, "sweep", site=site)
+    assert messages[-1]["kind"] == "mw-result"
+    table = from_wire(view.results[site])
+    np.testing.assert_array_equal(table, expected(view, site).values)
+    first = messages[1]["value"]
+    assert first["total"] == table.size
+    assert 0 < first["done"] == len(first["values"]) <= table.size
+    np.testing.assert_array_equal(table[tuple(first["cells"].T)], first["values"])
+
+
+def test_a_finished_sweep_is_not_run_again(view, monkeypatch):
+    ask(view, "sweep", site="z")
+    monkeypatch.setattr(view.model, "forward", lambda *args, **kwargs: pytest.fail("the model was run"))
+    assert ask(view, "sweep", site="z")["kind"] == "mw-result"
+
+
+def test_result_is_there_without_a_front_end(view):
+    np.testing.assert_array_equal(view.result.values, expected(view, "resid_pre").values)
+    assert view.results["resid_pre"] is not None
+    view.site = "z"
+    assert view.result.site == "z"
+
+
+def test_a_stopped_sweep_goes_on_where_it_was(view, monkeypatch):
+    monkeypatch.setattr(replay, "TOKENS_PER_BATCH", 11)
+    progress = []
+
+    def stop_at_the_third(request, value):
+        progress.append(value)
+        if len(progress) == 3:
+            request.cancel()
+
+    monkeypatch.setattr(Request, "progress_due", lambda request: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Request, "progress", stop_at_the_third)
+        assert ask(view, "sweep", site="z")["kind"] == "mw-cancelled"
+    assert view.results["z"] is None
+    messages = ask_all(view, "sweep", site="z")
+    assert messages[-1]["kind"] == "mw-result"
+    assert len(messages) - 2 == 12 - 3, "finished cells were run again"
+    # the picture may have been drawn anew meanwhile, so the first message tells the finished cells too
+    assert len(messages[1]["value"]["values"]) == 4
+    np.testing.assert_allclose(from_wire(view.results["z"]), expected(view, "z").values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answer": " Mary Ann"}, "Answer ' Mary Ann' is 2 tokens (' Mary', ' Ann'); expected exactly one."),
+        ({"wrong": ""}, "Wrong answer '' is 0 tokens"),
+        ({"wrong": " Mary"}, "The answer and the wrong answer are the same token"),
+        ({"clean": "Mary gave"}, "clean is 2: ['Mary', ' gave']; corrupted is 11: ['When'"),
+        ({"clean": CORRUPTED}, "The clean and the corrupted prompt are the same"),
+        ({"clean": ""}, "The prompt is empty"),
+    ],
+)
+def test_a_bad_pair_is_an_error_and_the_picture_stays(view, changes, message):
+    inputs = {"clean": CLEAN, "corrupted": CORRUPTED, "answer": " Mary", "wrong": " John"}
+    _ = view.result
+    state = view.get_state()
+    reply = ask(view, "set_prompts", **{**inputs, **changes})
+    assert reply["kind"] == "mw-error"
+    assert message in reply["message"]
+    assert view.get_state() == state
+    with pytest.raises(ValueError, match=r"\w"):
+        mw.PatchingView(view.model, **{**inputs, **changes})
+
+
+def test_another_pair_begins_anew(view):
+    _ = view.result
+    view.layer, view.column = 1, 10
+    reply = ask(view, "set_prompts", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
+    assert reply["kind"] == "mw-result"
+    assert (view.clean, view.clean_tokens) == ("Mary gave", ["Mary", " gave"])
+    assert view.results == {"resid_pre": None, "z": None}
+    assert (view.layer, view.column) == (None, None)
+    np.testing.assert_array_equal(view.result.values, expected(view, "resid_pre").values)
+
+
+@pytest.mark.parametrize(
+    ("traits", "error", "message"),
+    [
+        ({"site": "mlp"}, Exception, "site"),
+        ({"scale": "log"}, Exception, "scale"),
+        ({"layer": 3}, ValueError, "Layer 3 is out of range"),
+        ({"column": 11}, ValueError, "Column 11 is out of range"),
+        ({"colum": 1}, TypeError, "has no argument 'colum'. Did you mean 'column'"),
+    ],
+)
+def test_bad_arguments_are_explained(traits, error, message):
+    with pytest.raises(error, match=message):
+        mw.PatchingView(tiny_model(), CLEAN, CORRUPTED, " Mary", " John", **traits)
+
+
+def test_an_unknown_site_in_a_request_is_an_error(view):
+    reply = ask(view, "sweep", site="mlp")
+    assert reply["kind"] == "mw-error"
+    assert "A sweep over site 'mlp' is not available" in reply["message"]
