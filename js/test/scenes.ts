@@ -5,9 +5,11 @@ import type { Port } from "../core/port";
 import { RequestError } from "../core/port";
 import { attention } from "../views/attention";
 import { IOI_TOKENS, samplePort } from "../views/attention/sample";
+import { SCENES as LOGIT_LENS } from "../views/logit_lens/scenes";
+import { SCENES as PATCHING } from "../views/patching/scenes";
 
 export type Show = <Traits extends object>(kind: string, view: View<Traits>, port: Port<Traits>) => void;
-type Scene = (host: HTMLElement, show: Show) => void;
+export type Scene = (host: HTMLElement, show: Show) => void;
 
 const LONG_TOKENS = [0, 1, 2, 3, 4].flatMap(() => [...IOI_TOKENS, ".\n"]);
 
@@ -36,4 +38,6 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     });
     show("attention", attention, port);
   },
+  ...LOGIT_LENS,
+  ...PATCHING,
 };

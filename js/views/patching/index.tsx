@@ -1,0 +1,215 @@
+/** Activation patching: one cell is one run of the corrupted prompt with one clean activation put in. */
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import type { Cell } from "../../core/canvas";
+import { Button, Choice, HatchMark, Header, Legend, StatusLine } from "../../core/components";
+import { preactView, useFrame } from "../../core/frame";
+import { Grid } from "../../core/grid";
+import type { Port } from "../../core/port";
+import { type UsedRequest, useRequest } from "../../core/request";
+import { useTrait } from "../../core/trait";
+import { drawHeatmap } from "./draw";
+import { PairForm, PairStrip } from "./pair";
+import { SweepLine } from "./progress";
+import { makeScale, type Scale, signed } from "./scale";
+import css from "./style.css?inline";
+import { columnCount, type Sweep, useSweep } from "./sweep";
+import type { Traits } from "./traits";
+import { cellName, columnLabels, siteName, valueText } from "./words";
+
+const CELL_HEIGHT = 16;
+const [NARROWEST, WIDEST] = [14, 84];
+/** Room for the layer labels and the frame. */
+const LABELS = 48;
+const MAX_HEIGHT = 720;
+const SCALES = [
+  { value: "normalized", text: "normalised" },
+  { value: "raw", text: "raw" },
+] as const;
+
+export const patching = preactView<Traits>(Patching, css);
+
+function Patching({ port }: { port: Port<Traits> }) {
+  const sweep = useSweep(port);
+  const prompts = usePromptsRequest(port, sweep);
+  const values = sweep.values.value;
+  const clean = useTrait(port, "clean_metric").value;
+  const corrupted = useTrait(port, "corrupted_metric").value;
+  const wanted = useTrait(port, "scale").value;
+  const metric = useTrait(port, "metric_name").value;
+  const scale = useMemo(
+    () => makeScale(wanted, clean, corrupted, values),
+    [wanted, clean, corrupted, values],
+  );
+  return (
+    <>
+      <Controls port={port} scale={scale} />
+      <PairStrip port={port} />
+      <PairForm port={port} request={prompts} />
+      <p class="mw-metric">
+        <span class="mw-muted">metric</span> {metric}: clean {signed(clean)}, corrupted {signed(corrupted)}
+      </p>
+      {!scale.normalizable && (
+        <p class="mw-note" role="note">
+          Both prompts give the same metric, so normalised values do not exist; raw values are shown.
+        </p>
+      )}
+      <SweepLine sweep={sweep} />
+      <Matrix port={port} values={values} scale={scale} />
+      <MapLegend values={values} scale={scale} metric={metric} />
+      <StatusLine hint="Point at a cell or walk with the arrow keys; a click or Enter pins it." />
+    </>
+  );
+}
+
+/** set_prompts, which the sweep makes way for: its cells would be of the old pair. */
+function usePromptsRequest(port: Port<Traits>, sweep: Sweep): UsedRequest<object> {
+  const request = useRequest<object, Traits>(port, "set_prompts");
+  return useMemo(
+    () => ({
+      ...request,
+      send: async (args: object) => {
+        const interrupted = sweep.request.pending.peek();
+        sweep.stop();
+        const answer = await request.send(args);
+        if (answer !== null || interrupted) sweep.run();
+        return answer;
+      },
+    }),
+    [request, sweep],
+  );
+}
+
+function Controls({ port, scale }: { port: Port<Traits>; scale: Scale }) {
+  const sites = useTrait(port, "sites").value;
+  const choose = (site: string) => {
+    if (site === port.get("site")) return;
+    unpin(port);
+    port.set("site", site);
+  };
+  return (
+    <Header
+      name="Activation patching"
+      modelName={useTrait(port, "model_name").value}
+      title={useTrait(port, "title").value}
+    >
+      <Choice
+        label="What is patched"
+        options={sites.map((site) => ({ value: site, text: siteName(site) }))}
+        value={useTrait(port, "site").value}
+        onChange={choose}
+      />
+      <Choice
+        label="Scale"
+        options={SCALES}
+        value={scale.unit}
+        onChange={(unit) => port.set("scale", unit)}
+      />
+    </Header>
+  );
+}
+
+function unpin(port: Port<Traits>): void {
+  port.set("layer", null);
+  port.set("column", null);
+}
+
+function Matrix({ port, values, scale }: { port: Port<Traits>; values: Float32Array; scale: Scale }) {
+  const frame = useFrame();
+  const site = useTrait(port, "site").value;
+  const rows = useTrait(port, "n_layers").value;
+  const heads = useTrait(port, "n_heads").value;
+  const clean = useTrait(port, "clean_tokens").value;
+  const corrupted = useTrait(port, "corrupted_tokens").value;
+  const pinned = usePinned(port);
+  const hovered = useSignal<Cell | null>(null);
+  const cols = columnCount(port, site);
+  const rowLabels = useMemo(() => Array.from({ length: rows }, (_, layer) => String(layer)), [rows]);
+  const colLabels = useMemo(
+    () => columnLabels(site, heads, clean, corrupted),
+    [site, heads, clean, corrupted],
+  );
+  const cellWidth = Math.floor(
+    Math.min(WIDEST, Math.max(NARROWEST, (frame.width.value - LABELS) / Math.max(1, cols))),
+  );
+  const describe = (cell: Cell) =>
+    `${cellName(cell, site, clean, corrupted)} → ${valueText(values[cell.row * cols + cell.col] ?? Number.NaN, scale)}`;
+  // The cell under the pointer may have been computed since the pointer came.
+  useEffect(() => {
+    if (hovered.peek()) frame.status.value = describe(hovered.peek() as Cell);
+  }, [values, scale]);
+  return (
+    <>
+      <Grid
+        label={`Metric after patching, layers by ${site === "z" ? "heads" : "positions"}`}
+        {...{ rows, cols, cellWidth, rowLabels, colLabels, describe }}
+        cellHeight={CELL_HEIGHT}
+        rowTitle="layer"
+        colTitle={site === "z" ? "head" : "position"}
+        labelFont={site === "z" ? "ui" : "code"}
+        maxHeight={MAX_HEIGHT}
+        chosen={pinned}
+        draw={(context, range, theme) =>
+          drawHeatmap(
+            context,
+            range,
+            theme,
+            { values, rows, cols, scale },
+            { width: cellWidth, height: CELL_HEIGHT },
+          )
+        }
+        onHover={(cell) => {
+          hovered.value = cell;
+        }}
+        onChoose={({ row, col }) => {
+          if (pinned?.row === row && pinned.col === col) return unpin(port);
+          port.set("layer", row);
+          port.set("column", col);
+        }}
+        onUnlock={() => unpin(port)}
+      />
+      <div class="mw-pinned">
+        {pinned && (
+          <>
+            <span>
+              <span class="mw-muted">pinned</span> {describe(pinned)}
+            </span>
+            <Button onClick={() => unpin(port)}>Unpin</Button>
+          </>
+        )}
+      </div>
+    </>
+  );
+}
+
+/** The pinned cell, where the shown table has it. */
+function usePinned(port: Port<Traits>): Cell | null {
+  const row = useTrait(port, "layer").value;
+  const col = useTrait(port, "column").value;
+  const rows = useTrait(port, "n_layers").value;
+  const cols = columnCount(port, useTrait(port, "site").value);
+  return row === null || col === null || row >= rows || col >= cols ? null : { row, col };
+}
+
+function MapLegend(props: { values: Float32Array; scale: Scale; metric: string }) {
+  const { values, scale, metric } = props;
+  const map = useFrame().theme.value.diverging;
+  const labels = new Map(scale.ticks.map(({ place, label }) => [place, label]));
+  const beyond = values.reduce((count, value) => count + Number(scale.isBeyond(value)), 0);
+  return (
+    <Legend
+      label={`${metric} after patching${scale.unit === "normalized" ? ", normalised" : ""}`}
+      map={map}
+      domain={[0, 1]}
+      ticks={[...labels.keys()]}
+      format={(place) => labels.get(place) ?? ""}
+    >
+      {beyond > 0 && (
+        <span class="mw-muted">
+          ◂ ▸ {beyond} {beyond === 1 ? "cell" : "cells"} beyond the ends, in the end's colour
+        </span>
+      )}
+      {values.some(Number.isNaN) && <HatchMark>not computed</HatchMark>}
+    </Legend>
+  );
+}

@@ -1,0 +1,47 @@
+/** How far the sweep is, and its one button: Stop while it runs, Run again when cells are missing. */
+import { Button, ErrorLine } from "../../core/components";
+import { useFrame } from "../../core/frame";
+import type { Sweep } from "./sweep";
+
+export function SweepLine({ sweep }: { sweep: Sweep }) {
+  const { live } = useFrame().capabilities.value;
+  const values = sweep.values.value;
+  const running = sweep.request.pending.value;
+  const total = values.length;
+  const missing = values.reduce((count, value) => count + Number(Number.isNaN(value)), 0);
+  return (
+    <>
+      <div class="mw-sweep">
+        {(running || missing > 0) && <Bar done={total - missing} total={total} />}
+        <span class={missing > 0 && !running ? undefined : "mw-muted"}>
+          {sweepText(total, missing, running, live)}
+        </span>
+        {running && <Button onClick={() => sweep.stop()}>Stop</Button>}
+        {!running && missing > 0 && live && <Button onClick={() => sweep.run()}>Run again</Button>}
+      </div>
+      <ErrorLine request={sweep.request} />
+    </>
+  );
+}
+
+function sweepText(total: number, missing: number, running: boolean, live: boolean): string {
+  if (running) return `${total - missing} of ${total} cells`;
+  if (missing === 0) return `all ${total} cells computed`;
+  const lacking = `${missing} of ${total} cells are not computed`;
+  return live ? `Stopped: ${lacking}.` : `${lacking}; that takes a running kernel.`;
+}
+
+function Bar({ done, total }: { done: number; total: number }) {
+  return (
+    <div
+      class="mw-sweep-bar"
+      role="progressbar"
+      aria-label="Cells computed"
+      aria-valuemin={0}
+      aria-valuemax={total}
+      aria-valuenow={done}
+    >
+      <div style={{ width: `${total > 0 ? (100 * done) / total : 0}%` }} />
+    </div>
+  );
+}

@@ -1,0 +1,111 @@
+/** A made-up sweep of an IOI pair for tests and screenshots: the name moves from where it stands to the end. */
+import type { NdArray } from "../../core/arrays";
+import type { RequestOptions } from "../../core/port";
+import { FakePort } from "../../test/fake_port";
+import type { Traits } from "./traits";
+
+export const CLEAN_TOKENS = [
+  ...["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", " a"],
+  ...[" drink", " to"],
+];
+/** Where the pair differs. */
+export const CHANGED = 9;
+export const CORRUPTED_TOKENS = CLEAN_TOKENS.map((token, position) =>
+  position === CHANGED ? " Mary" : token,
+);
+const [CLEAN_METRIC, CORRUPTED_METRIC] = [6.12, -5.49];
+const [LAYERS, HEADS] = [30, 9];
+
+export function sampleTraits(changes: Partial<Traits> = {}): Traits {
+  return {
+    title: "",
+    model_name: "smollm2-135m",
+    clean: CLEAN_TOKENS.join(""),
+    corrupted: CORRUPTED_TOKENS.join(""),
+    answer: " Mary",
+    wrong: " John",
+    clean_tokens: CLEAN_TOKENS,
+    corrupted_tokens: CORRUPTED_TOKENS,
+    metric_name: "logit difference ' Mary' − ' John'",
+    sites: ["resid_pre", "z"],
+    site: "resid_pre",
+    n_layers: LAYERS,
+    n_heads: HEADS,
+    results: { resid_pre: null, z: null },
+    clean_metric: CLEAN_METRIC,
+    corrupted_metric: CORRUPTED_METRIC,
+    scale: "normalized",
+    layer: null,
+    column: null,
+    ...changes,
+  };
+}
+
+/** The metric after patching, [layer, column]. */
+export function sampleResult(
+  site: string,
+  columns = site === "z" ? HEADS : CLEAN_TOKENS.length,
+): NdArray<"float32"> {
+  const normalised = site === "z" ? headEffect : streamEffect;
+  const data = Float32Array.from({ length: LAYERS * columns }, (_, index) => {
+    const share = normalised(Math.floor(index / columns), index % columns, columns);
+    return CORRUPTED_METRIC + share * (CLEAN_METRIC - CORRUPTED_METRIC);
+  });
+  return { dtype: "float32", shape: [LAYERS, columns], data };
+}
+
+function streamEffect(layer: number, position: number, columns: number): number {
+  const moved = 1 / (1 + Math.exp(-1.4 * (layer - 21)));
+  if (position === CHANGED) return 1 - moved;
+  if (position === columns - 1) return moved * 0.96;
+  return position > CHANGED ? 0.05 * Math.sin(layer * 1.7 + position) : 0;
+}
+
+function headEffect(layer: number, head: number): number {
+  const noise = Math.sin(layer * 127.1 + head * 311.7) * 43758.5453;
+  const size = noise - Math.floor(noise);
+  if (layer < 15) return 0.02 * (size - 0.5);
+  return size > 0.93 ? 1.08 : size > 0.85 ? 0.45 : size < 0.06 ? -0.5 : 0.08 * (size - 0.5);
+}
+
+/** Answers a sweep as the kernel does: in portions, each cell once, and the results at the end. */
+export function samplePort(
+  changes: Partial<Traits> = {},
+  until = Number.POSITIVE_INFINITY,
+): FakePort<Traits> {
+  const port: FakePort<Traits> = new FakePort(sampleTraits(changes), {
+    sweep: async (args, options) => {
+      const { site } = args as { site: string };
+      const result = sampleResult(site);
+      await tellCells(result, options, until);
+      port.update({ results: { ...port.get("results"), [site]: result } });
+      return {};
+    },
+  });
+  return port;
+}
+
+/** Waits for ever after `until` cells. */
+async function tellCells(result: NdArray<"float32">, options: RequestOptions, until: number): Promise<void> {
+  const [, columns = 1] = result.shape;
+  const total = result.data.length;
+  for (let start = 0; start < Math.min(total, until); start += 60) {
+    const cells = Array.from({ length: Math.min(60, total - start, until - start) }, (_, at) => start + at);
+    options.onProgress?.({
+      done: start + cells.length,
+      total,
+      cells: {
+        dtype: "int32",
+        shape: [cells.length, 2],
+        data: Int32Array.from(cells.flatMap((cell) => [Math.floor(cell / columns), cell % columns])),
+      },
+      values: {
+        dtype: "float32",
+        shape: [cells.length],
+        data: Float32Array.from(cells, (cell) => result.data[cell] ?? Number.NaN),
+      },
+    });
+    await Promise.resolve();
+  }
+  if (until < total) await new Promise(() => undefined);
+}

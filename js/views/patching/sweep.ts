@@ -1,0 +1,152 @@
+/** The sweep of the chosen site: cells as they arrive, and what becomes of them when it is stopped or the pair changes. */
+import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import type { NdArray } from "../../core/arrays";
+import type { Port } from "../../core/port";
+import { type UsedRequest, useRequest } from "../../core/request";
+import type { Traits } from "./traits";
+
+export interface Sweep {
+  /** [layer, column]; NaN = not computed. A new array whenever cells have arrived. */
+  readonly values: ReadonlySignal<Float32Array>;
+  readonly request: UsedRequest<object>;
+  /** Asks for what is missing of the chosen site; cells that are drawn stay. */
+  run(): void;
+  /** Ends the running request and keeps the cells that have arrived. */
+  stop(): void;
+}
+
+/** What the kernel says while it sweeps; each cell is told once. */
+interface Progress {
+  /** int32 [n, 2]: layer, column */
+  readonly cells: NdArray<"int32">;
+  /** float32 [n] */
+  readonly values: NdArray<"float32">;
+}
+
+/** The sweep starts by itself where the kernel has no results yet, and again when the pair changes. */
+export function useSweep(port: Port<Traits>): Sweep {
+  const request = useRequest<object, Traits>(port, "sweep");
+  const sweep = useMemo(() => new RunningSweep(port, request), [port, request]);
+  useEffect(() => {
+    const controller = new AbortController();
+    sweep.follow(controller.signal);
+    return () => controller.abort();
+  }, [sweep]);
+  return sweep;
+}
+
+export function columnCount(port: Port<Traits>, site: string): number {
+  return site === "z" ? port.get("n_heads") : port.get("clean_tokens").length;
+}
+
+class RunningSweep implements Sweep {
+  readonly request: UsedRequest<object>;
+  readonly values = makeSignal(new Float32Array());
+  readonly #port: Port<Traits>;
+  /** What has arrived for sites whose results the kernel has not set. */
+  readonly #drafts = new Map<string, Float32Array>();
+  /** Sites whose sweep ended early: they go on when the reader asks, not by themselves. */
+  readonly #halted = new Set<string>();
+  #running: string | null = null;
+  #pair: string;
+
+  constructor(port: Port<Traits>, request: UsedRequest<object>) {
+    this.#port = port;
+    this.request = request;
+    this.#pair = pairOf(port);
+    this.#show();
+  }
+
+  /** Keeps up with what the kernel and the other controls change, until `signal` aborts. */
+  follow(signal: AbortSignal): void {
+    let scheduled = false;
+    // One look after all of a message's changes: results of the new pair may come before its prompts.
+    const schedule = () => {
+      if (scheduled) return;
+      scheduled = true;
+      queueMicrotask(() => {
+        scheduled = false;
+        if (!signal.aborted) this.#keepUp();
+      });
+    };
+    for (const name of ["site", "results", "clean", "corrupted", "answer", "wrong"] as const) {
+      this.#port.on(name, schedule, signal);
+    }
+    this.#port.onCapabilities(schedule, signal);
+    schedule();
+  }
+
+  run(): void {
+    const site = this.#port.get("site");
+    if (this.#port.get("results")[site] || !this.#port.capabilities.live || this.#running === site) return;
+    this.stop();
+    this.#halted.delete(site);
+    this.#running = site;
+    const draft = this.#drafts.get(site) ?? this.#empty(site);
+    this.#drafts.set(site, draft);
+    void this.#ask(site, draft);
+  }
+
+  stop(): void {
+    if (this.#running !== null) this.#halted.add(this.#running);
+    this.#running = null;
+    this.request.abort();
+    this.#show();
+  }
+
+  async #ask(site: string, draft: Float32Array): Promise<void> {
+    const columns = columnCount(this.#port, site);
+    let frame = 0;
+    const answer = await this.request.send({ site }, (value) => {
+      fill(draft, columns, value as Progress);
+      // Many messages may come in one frame; they are drawn together.
+      cancelAnimationFrame(frame);
+      frame = requestAnimationFrame(() => this.#show());
+    });
+    // An answer means the results are set; null, that it failed or was stopped.
+    if (this.#drafts.get(site) !== draft || this.#running !== site) return;
+    this.#running = null;
+    if (answer === null) this.#halted.add(site);
+    this.#show();
+  }
+
+  #keepUp(): void {
+    const site = this.#port.get("site");
+    const pair = pairOf(this.#port);
+    if (pair !== this.#pair) {
+      this.#pair = pair;
+      this.stop();
+      this.#drafts.clear();
+      this.#halted.clear();
+    } else if (this.#running !== null && this.#running !== site) {
+      // The kernel keeps what is done, so coming back to this site goes on from there.
+      const left = this.#running;
+      this.stop();
+      this.#halted.delete(left);
+    }
+    this.#show();
+    if (!this.#halted.has(site)) this.run();
+  }
+
+  #show(): void {
+    const site = this.#port.get("site");
+    const known = this.#port.get("results")[site]?.data ?? this.#drafts.get(site);
+    this.values.value = known ? known.slice() : this.#empty(site);
+  }
+
+  #empty(site: string): Float32Array<ArrayBuffer> {
+    return new Float32Array(this.#port.get("n_layers") * columnCount(this.#port, site)).fill(Number.NaN);
+  }
+}
+
+function pairOf(port: Port<Traits>): string {
+  return JSON.stringify([port.get("clean"), port.get("corrupted"), port.get("answer"), port.get("wrong")]);
+}
+
+function fill(table: Float32Array, columns: number, { cells, values }: Progress): void {
+  values.data.forEach((value, index) => {
+    const [layer = 0, column = 0] = [cells.data[2 * index], cells.data[2 * index + 1]];
+    table[layer * columns + column] = value;
+  });
+}

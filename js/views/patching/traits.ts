@@ -1,0 +1,29 @@
+import type { NdArray } from "../../core/arrays";
+
+/** What the kernel sends; the names are those of mechwidgets/widgets/patching.py. */
+export interface Traits {
+  title: string;
+  model_name: string;
+  clean: string;
+  corrupted: string;
+  answer: string;
+  wrong: string;
+  /** Raw token text, one a position; as many as `corrupted_tokens`. */
+  clean_tokens: string[];
+  corrupted_tokens: string[];
+  metric_name: string;
+  /** "resid_pre": columns are positions; "z": columns are heads. */
+  sites: string[];
+  site: string;
+  n_layers: number;
+  n_heads: number;
+  /** float32 [layer, column] of each site: the metric after patching; NaN = not computed; null = not run. */
+  results: Record<string, NdArray<"float32"> | null>;
+  /** The metric of the two prompts as they are. */
+  clean_metric: number;
+  corrupted_metric: number;
+  scale: "normalized" | "raw";
+  /** The pinned cell. */
+  layer: number | null;
+  column: number | null;
+}

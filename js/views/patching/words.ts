@@ -1,0 +1,43 @@
+/** What the picture says of its cells. */
+import type { Cell } from "../../core/canvas";
+import { formatNumber } from "../../core/format";
+import { quoteToken, tokenLabel } from "../../core/tokens";
+import { type Scale, signed } from "./scale";
+
+const SITE_NAMES: Readonly<Record<string, string>> = { resid_pre: "residual stream", z: "heads" };
+
+export function siteName(site: string): string {
+  return SITE_NAMES[site] ?? site;
+}
+
+/** Column labels: heads by number, positions by the clean token, and by both tokens where the pair differs. */
+export function columnLabels(
+  site: string,
+  heads: number,
+  clean: readonly string[],
+  corrupted: readonly string[],
+): string[] {
+  if (site === "z") return Array.from({ length: heads }, (_, head) => String(head));
+  return clean.map((token, position) => {
+    const other = corrupted[position] ?? "";
+    return token === other ? tokenLabel(token) : `${tokenLabel(token)}/${tokenLabel(other)}`;
+  });
+}
+
+export function cellName(
+  { row, col }: Cell,
+  site: string,
+  clean: readonly string[],
+  corrupted: readonly string[],
+): string {
+  if (site === "z") return `Layer ${row}, head ${col}`;
+  const [token = "", other = ""] = [clean[col], corrupted[col]];
+  const replaced = token === other ? "" : ` (corrupted ${quoteToken(other)})`;
+  return `Layer ${row}, position ${col} ${quoteToken(token)}${replaced}`;
+}
+
+export function valueText(value: number, scale: Scale): string {
+  if (Number.isNaN(value)) return "not computed";
+  if (!scale.normalizable) return `raw ${signed(value)}`;
+  return `raw ${signed(value)}, normalised ${formatNumber(scale.normalize(value))}`;
+}
