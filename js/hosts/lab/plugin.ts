@@ -27,8 +27,24 @@ const plugin: JupyterFrontEndPlugin<void> = {
       },
     });
     palette?.addItem({ command: COMMAND, category: CATEGORY });
+    void addLauncherCard(app);
   },
 };
+
+/**
+ * Adds a card to the launcher, where there is one. Its package is imported late: Notebook 7 does not share it, and an
+ * extension that imports what a host does not share is not loaded at all.
+ */
+async function addLauncherCard(app: JupyterFrontEnd): Promise<void> {
+  if (!app.hasPlugin("@jupyterlab/launcher-extension:plugin")) return;
+  try {
+    const { ILauncher } = await import("@jupyterlab/launcher");
+    const launcher = await app.resolveOptionalService(ILauncher);
+    launcher?.add({ command: COMMAND, args: { isLauncher: true }, category: CATEGORY });
+  } catch (error) {
+    Notification.warning(`mechwidgets has no card in the launcher: ${message(error)}`);
+  }
+}
 
 /** Opens the user's own copy of the quickstart, and makes it if there is none; an edited one is never overwritten. */
 async function openQuickstart(app: JupyterFrontEnd, folder: string): Promise<void> {
