@@ -19,13 +19,16 @@ FRONT_END := $(shell find js -type f -not -path 'js/lib/*' 2>/dev/null) $(wildca
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-$(BIN)/python:
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "mechwidgets needs Python 3.10 or newer; choose one with: make PYTHON=python3.12 …" >&2; exit 1; }
+	@# Without a package.json of its own, ours would make ES modules of JupyterLab's scripts, which they are not.
+	mkdir -p $(VENV) && echo '{"type": "commonjs"}' > $(VENV)/package.json
 	$(PYTHON) -m venv $(VENV)
 
 # The build hook decides whether the front end has to be built; this only asks it whenever it might.
-$(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt hatch_build.py mechwidgets/__init__.py $(NOTEBOOK) $(FRONT_END)
+$(VENV)/installed: $(BIN)/pip pyproject.toml constraints.txt hatch_build.py mechwidgets/__init__.py $(NOTEBOOK) $(FRONT_END)
+	@echo 'Installing mechwidgets into $(VENV); the first time this takes some minutes …'
 	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
