@@ -21,6 +21,7 @@ export function drawLens(
   { lens, colourBy, cellWidth }: { lens: Lens; colourBy: ColourBy; cellWidth: number },
 ): void {
   context.textBaseline = "middle";
+  context.textAlign = "center";
   for (let row = range.row0; row < range.row1; row++) {
     const isOutput = row === lens.outputRow;
     context.font = `${isOutput ? "bold " : ""}${FONT_SIZE}px ${theme.codeFont}`;
@@ -32,7 +33,7 @@ export function drawLens(
       context.fillStyle = inkAt(theme.sequential, sure);
       const label = tokenLabel(lens.topToken(row, position));
       const text = fitText(context, label, cellWidth - GAP - 2 * PADDING);
-      context.fillText(text, x + PADDING, y + (CELL_HEIGHT - GAP) / 2 + 0.5);
+      context.fillText(text, x + (cellWidth - GAP) / 2, y + (CELL_HEIGHT - GAP) / 2 + 0.5);
       if (!isOutput && lens.rank(row, position) === 0) drawCorner(context, x + cellWidth - GAP, y);
     }
   }

@@ -34,15 +34,14 @@ export function CellPanel({ lens, cell, locked, onUnlock }: CellPanelProps) {
       <dl class="mw-facts">
         <dt class="mw-muted">entropy</dt>
         <dd>
-          {formatNumber(lens.entropy(row, col))} nats{" "}
-          <span class="mw-muted">of {formatNumber(lens.maxEntropy)}</span>
+          {formatNumber(lens.entropy(row, col))}{" "}
+          <span class="mw-muted">of {formatNumber(lens.maxEntropy)} nats</span>
         </dd>
-        <dt class="mw-muted">rank of output</dt>
+        <dt title={`${quoteToken(output)}, the output's top token`}>
+          <span class="mw-muted">rank of</span> <span class="mw-code">{tokenLabel(output)}</span>
+        </dt>
         <dd>
-          {lens.rank(row, col)}{" "}
-          <span class="mw-muted mw-code" title={quoteToken(output)}>
-            {tokenLabel(output)}
-          </span>
+          {lens.rank(row, col)} <span class="mw-muted">(0 = top)</span>
         </dd>
       </dl>
     </section>

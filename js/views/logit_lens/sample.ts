@@ -35,7 +35,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
       const id =
         place + shift === 0 ? position % answers.length : answers.length + ((row + place) % OTHERS.length);
       top.ids[cell * k + place] = id;
-      top.probabilities[cell * k + place] = sure * 0.42 ** place;
+      top.probabilities[cell * k + place] = place === 0 ? sure : sure * (1 - sure) * 0.5 ** place;
     }
   }
   return {

@@ -3,6 +3,9 @@ import { type CellRange, hatchRect, outlineRect, paintCells } from "../../core/c
 import type { Theme } from "../../core/theme";
 import type { Scale } from "./scale";
 
+/** While a sweep begins, most cells are hatched: not as loud as the values. */
+const HATCHING = 0.5;
+
 export interface Heatmap {
   /** [layer, column]; NaN = not computed. */
   readonly values: Float32Array;
@@ -32,7 +35,9 @@ export function drawHeatmap(
       width: (range.col1 - range.col0) * cell.width,
       height: (range.row1 - range.row0) * cell.height,
     };
-    hatchRect(context, area, theme.missing, theme.line);
+    context.globalAlpha = HATCHING;
+    hatchRect(context, area, theme.missing, theme.muted);
+    context.globalAlpha = 1;
   }
   paintCells(context, {
     range,

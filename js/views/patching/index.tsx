@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Cell } from "../../core/canvas";
-import { Button, Choice, HatchMark, Header, Legend, StatusLine } from "../../core/components";
+import { Button, Choice, ErrorLine, HatchMark, Header, Legend, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
 import { Grid } from "../../core/grid";
 import type { Port } from "../../core/port";
@@ -46,18 +46,21 @@ function Patching({ port }: { port: Port<Traits> }) {
       <Controls port={port} scale={scale} />
       <PairStrip port={port} />
       <PairForm port={port} request={prompts} />
-      <p class="mw-metric">
-        <span class="mw-muted">metric</span> {metric}: clean {signed(clean)}, corrupted {signed(corrupted)}
-      </p>
+      <div class="mw-metric">
+        <span>
+          <span class="mw-muted">metric</span> {metric}: clean {signed(clean)}, corrupted {signed(corrupted)}
+        </span>
+        <SweepLine sweep={sweep} />
+      </div>
+      <ErrorLine request={sweep.request} />
       {!scale.normalizable && (
         <p class="mw-note" role="note">
           Both prompts give the same metric, so normalised values do not exist; raw values are shown.
         </p>
       )}
-      <SweepLine sweep={sweep} />
       <Matrix port={port} values={values} scale={scale} />
       <MapLegend values={values} scale={scale} metric={metric} />
-      <StatusLine hint="Point at a cell or walk with the arrow keys; a click or Enter pins it." />
+      <StatusLine hint="Point at a cell, or walk with the arrow keys." />
     </>
   );
 }
@@ -169,13 +172,15 @@ function Matrix({ port, values, scale }: { port: Port<Traits>; values: Float32Ar
         onUnlock={() => unpin(port)}
       />
       <div class="mw-pinned">
-        {pinned && (
+        {pinned ? (
           <>
             <span>
               <span class="mw-muted">pinned</span> {describe(pinned)}
             </span>
             <Button onClick={() => unpin(port)}>Unpin</Button>
           </>
+        ) : (
+          <span class="mw-muted">Click a cell, or press Enter on it, to pin its values here.</span>
         )}
       </div>
     </>

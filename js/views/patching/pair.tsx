@@ -1,4 +1,5 @@
 /** The pair of prompts: token under token, and the fields to change it. */
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { type Field, PromptForm } from "../../core/components";
 import type { Port } from "../../core/port";
 import type { UsedRequest } from "../../core/request";
@@ -12,6 +13,7 @@ const LONG = 60;
 export function PairStrip({ port }: { port: Port<Traits> }) {
   const clean = useTrait(port, "clean_tokens").value;
   const corrupted = useTrait(port, "corrupted_tokens").value;
+  const strip = useScrollToDifference([clean, corrupted]);
   const differing = clean.flatMap((token, position) => (token === corrupted[position] ? [] : [position]));
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset is for controls
@@ -20,7 +22,7 @@ export function PairStrip({ port }: { port: Port<Traits> }) {
         <span>clean</span>
         <span>corrupted</span>
       </div>
-      <div class="mw-pair-tokens mw-code" tabIndex={clean.length > LONG ? 0 : undefined}>
+      <div ref={strip} class="mw-pair-tokens mw-code" tabIndex={clean.length > LONG ? 0 : undefined}>
         {clean.map((token, position) => (
           <PairColumn
             key={position}
@@ -32,6 +34,18 @@ export function PairStrip({ port }: { port: Port<Traits> }) {
       </div>
     </div>
   );
+}
+
+/** In a long pair the first difference, which is what a reader looks for, may be out of sight. */
+function useScrollToDifference(pair: readonly (readonly string[])[]) {
+  const strip = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const first = strip.current?.querySelector(".mw-differs");
+    if (!strip.current || !first) return;
+    const [box, target] = [strip.current.getBoundingClientRect(), first.getBoundingClientRect()];
+    if (target.bottom > box.bottom || target.top < box.top) strip.current.scrollTop += target.top - box.top;
+  }, pair);
+  return strip;
 }
 
 function PairColumn(props: { position: number; clean: string; corrupted: string }) {

@@ -1,5 +1,5 @@
-/** How far the sweep is, and its one button: Stop while it runs, Run again when cells are missing. */
-import { Button, ErrorLine } from "../../core/components";
+/** How far the sweep is, and its one button: Stop while it runs, Run when cells are missing. */
+import { Button } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import type { Sweep } from "./sweep";
 
@@ -10,17 +10,18 @@ export function SweepLine({ sweep }: { sweep: Sweep }) {
   const total = values.length;
   const missing = values.reduce((count, value) => count + Number(Number.isNaN(value)), 0);
   return (
-    <>
-      <div class="mw-sweep">
-        {(running || missing > 0) && <Bar done={total - missing} total={total} />}
-        <span class={missing > 0 && !running ? undefined : "mw-muted"}>
-          {sweepText(total, missing, running, live)}
-        </span>
-        {running && <Button onClick={() => sweep.stop()}>Stop</Button>}
-        {!running && missing > 0 && live && <Button onClick={() => sweep.run()}>Run again</Button>}
-      </div>
-      <ErrorLine request={sweep.request} />
-    </>
+    <div class="mw-sweep">
+      {(running || missing > 0) && <Bar done={total - missing} total={total} />}
+      <span class={missing > 0 && !running ? undefined : "mw-muted"}>
+        {sweepText(total, missing, running, live)}
+      </span>
+      {running && <Button onClick={() => sweep.stop()}>Stop</Button>}
+      {!running && missing > 0 && live && (
+        <Button onClick={() => sweep.run()} title="Run the cells that are missing">
+          Run
+        </Button>
+      )}
+    </div>
   );
 }
 

@@ -21,7 +21,7 @@ export interface Scale {
 }
 
 /** A value so little outside the map has the end's colour anyway: the baselines themselves are rounded. */
-const END_TOLERANCE = 0.005;
+const END_TOLERANCE = 0.02;
 /** A difference this small beside the metric itself is rounding. */
 const ROUNDING = 1e-4;
 

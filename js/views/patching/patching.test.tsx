@@ -1,0 +1,277 @@
+import { expect, test } from "vitest";
+import recorded from "../../../tests/fixtures/patching.json";
+import { RequestError } from "../../core/port";
+import { type Answerer, type FakePort, held } from "../../test/fake_port";
+import { fixturePort } from "../../test/fixture";
+import {
+  clickCell,
+  colourOf,
+  frames,
+  type Picture,
+  pointAt,
+  press,
+  showPicture,
+  type,
+  violations,
+} from "../../test/picture";
+import { patching } from ".";
+import { CHANGED, CLEAN_TOKENS, CORRUPTED_TOKENS, samplePort, sampleResult } from "./sample";
+import { makeScale } from "./scale";
+import type { Traits } from "./traits";
+
+const DONE = { resid_pre: sampleResult("resid_pre"), z: sampleResult("z") };
+const LAST = CLEAN_TOKENS.length - 1;
+
+const show = (port: FakePort<Traits>, options = {}): Promise<Picture> =>
+  showPicture("patching", patching, port, options);
+const status = (picture: Picture) => picture.find(".mw-status").textContent;
+const sweepLine = (picture: Picture) => picture.find(".mw-sweep").textContent;
+const finished = (changes: Partial<Traits> = {}) => samplePort({ results: DONE, ...changes });
+
+for (const theme of ["light", "dark"] as const) {
+  test(`the corrupted baseline is the surface, the clean one the end of the map (${theme})`, async () => {
+    const surface = theme === "light" ? 255 : 17;
+    const picture = await show(finished(), { theme });
+    // A map of 256 colours has no middle one.
+    for (const channel of colourOf(picture.grid, { row: 3, col: 2 })) {
+      expect(Math.abs(channel - surface)).toBeLessThan(3);
+    }
+    const [red = 0, , blue = 0] = colourOf(picture.grid, { row: 3, col: CHANGED });
+    expect(red).toBeGreaterThan(blue + 100);
+  });
+}
+
+test("values below the corrupted baseline take the other side of the map", async () => {
+  const result = sampleResult("resid_pre");
+  result.data.fill(-5.49 - 11.61);
+  const picture = await show(finished({ results: { ...DONE, resid_pre: result } }));
+  const [red = 0, , blue = 0] = colourOf(picture.grid, { row: 0, col: 0 });
+  expect(blue).toBeGreaterThan(red + 100);
+});
+
+test("the legend names both baselines, in either unit, and what lies beyond", async () => {
+  const port = finished({ site: "z" });
+  const picture = await show(port);
+  expect(picture.find(".mw-legend-ticks").textContent).toBe("−10 = corrupted: −5.491 = clean: +6.12");
+  expect(picture.text()).toMatch(/◂ ▸ \d+ cells beyond the ends/);
+  picture.button("raw").click();
+  await frames();
+  expect(port.get("scale")).toBe("raw");
+  expect(picture.find(".mw-legend-ticks").textContent).toBe("−17.1corrupted: −5.49clean: +6.12");
+});
+
+test("raw and normalised values are two names of one place", () => {
+  const scale = makeScale("raw", 6, -6, null);
+  expect([-6, 0, 6].map(scale.normalize)).toEqual([0, 0.5, 1]);
+  expect([-18, -6, 6].map(scale.place)).toEqual([0, 0.5, 1]);
+  expect([-18.1, 6.1, 7].map(scale.isBeyond)).toEqual([false, false, true]);
+});
+
+test("where the baselines agree, raw values are shown and the picture says why", async () => {
+  const picture = await show(finished({ clean_metric: -5.49 }));
+  expect(picture.find("[role=note]").textContent).toContain("normalised values do not exist");
+  expect(picture.button("raw").getAttribute("aria-pressed")).toBe("true");
+  await pointAt(picture.grid, { row: 3, col: CHANGED });
+  expect(status(picture)).toMatch(/→ raw \+6\.12$/);
+});
+
+test("the pair stands token under token, and its difference is marked without colour too", async () => {
+  const picture = await show(finished());
+  const differing = picture.root.querySelectorAll(".mw-differs");
+  expect([...differing].map((column) => column.textContent)).toEqual(["·John·Mary"]);
+  const style = getComputedStyle(picture.find(".mw-differs .mw-pair-token"));
+  expect(style.fontWeight).toBe("700");
+  expect(picture.find(".mw-pair").getAttribute("aria-label")).toContain(
+    "they differ at position 9, ' John' and ' Mary'",
+  );
+});
+
+test("pointing at a cell says it in words and numbers", async () => {
+  const picture = await show(fixturePort<Traits>(recorded));
+  await pointAt(picture.grid, { row: 21, col: CHANGED });
+  expect(status(picture)).toMatch(
+    /^Layer 21, position 9 ' John' \(corrupted ' Mary'\) → raw \+\d\.\d+, normalised 0\.\d+$/,
+  );
+  picture.button("heads").click();
+  await frames();
+  await pointAt(picture.grid, { row: 0, col: 8 });
+  expect(status(picture)).toContain("Layer 0, head 8 →");
+});
+
+test("the keyboard walks, pins and unpins, and the kernel hears of it", async () => {
+  const port = finished();
+  const picture = await show(port);
+  await press(picture.grid, "ArrowDown", "End", "Enter");
+  expect([port.get("layer"), port.get("column")]).toEqual([1, LAST]);
+  expect(picture.find(".mw-pinned").textContent).toContain("pinned Layer 1, position 13 ' to' → raw");
+  await press(picture.grid, "Escape");
+  expect([port.get("layer"), port.get("column")]).toEqual([null, null]);
+});
+
+test("a click pins; a pin that the other site lacks is not shown", async () => {
+  const port = finished();
+  const picture = await show(port);
+  await clickCell(picture.grid, { row: 5, col: 12 });
+  expect([port.get("layer"), port.get("column")]).toEqual([5, 12]);
+  port.update({ site: "z" });
+  await frames();
+  expect(picture.find(".mw-pinned").textContent).not.toContain("pinned Layer");
+  expect(picture.grid.getAttribute("aria-colcount")).toBe("9");
+});
+
+test("without results the sweep starts by itself, fills the picture and ends", async () => {
+  const port = samplePort();
+  const picture = await show(port);
+  await frames(6);
+  expect(port.sentTo("sweep").map(({ args }) => args)).toEqual([{ site: "resid_pre" }]);
+  expect(sweepLine(picture)).toBe("all 420 cells computed");
+  expect(picture.root.dataset.state).toBe("ready");
+});
+
+test("cells show as they arrive; Stop keeps them and says what is missing; Run goes on", async () => {
+  const port = samplePort({}, 120);
+  const picture = await show(port);
+  await frames(6);
+  expect(picture.root.dataset.state).toBe("busy");
+  expect(sweepLine(picture)).toBe("120 of 420 cellsStop");
+  expect(picture.find("[role=progressbar]").getAttribute("aria-valuenow")).toBe("120");
+  const [red = 0, , blue = 0] = colourOf(picture.grid, { row: 3, col: CHANGED });
+  expect(red).toBeGreaterThan(blue + 100);
+  await pointAt(picture.grid, { row: 20, col: 0 });
+  expect(status(picture)).toContain("→ not computed");
+  picture.button("Stop").click();
+  await frames();
+  expect(port.sentTo("sweep")[0]?.signal?.aborted).toBe(true);
+  expect(sweepLine(picture)).toBe("Stopped: 300 of 420 cells are not computed.Run");
+  expect(picture.text()).toContain("not computed");
+  port.answer("sweep", () => {
+    port.update({ results: DONE });
+    return {};
+  });
+  picture.find(".mw-sweep button").click();
+  await frames();
+  expect(sweepLine(picture)).toBe("all 420 cells computed");
+  expect(status(picture)).toContain("→ raw");
+});
+
+test("another site is swept when it is chosen, and the first sweep makes way", async () => {
+  const port = samplePort({}, 60);
+  const picture = await show(port);
+  picture.button("heads").click();
+  await frames();
+  expect(port.sentTo("sweep").map(({ args }) => args)).toEqual([{ site: "resid_pre" }, { site: "z" }]);
+  expect(port.sentTo("sweep")[0]?.signal?.aborted).toBe(true);
+  picture.button("residual stream").click();
+  await frames();
+  expect(port.sentTo("sweep").length).toBe(3);
+});
+
+test("a sweep that fails says why and can be run again", async () => {
+  const port = samplePort();
+  port.answer("sweep", () => {
+    throw new RequestError("Layer 3 gave NaN; the weights hold NaN.", "ValueError");
+  });
+  const picture = await show(port);
+  expect(picture.find("[role=alert]").textContent).toBe("Layer 3 gave NaN; the weights hold NaN.");
+  expect(picture.root.dataset.state).toBe("error");
+  expect(port.sentTo("sweep").length).toBe(1);
+  expect(picture.find(".mw-sweep button").textContent).toBe("Run");
+});
+
+/** As the kernel takes a new pair: everything at once, no results yet. */
+function takePair(port: FakePort<Traits>): Answerer {
+  return (args) => {
+    const { clean, corrupted } = args as { clean: string; corrupted: string };
+    const [clean_tokens, corrupted_tokens] = [clean, corrupted].map((text) => text.match(/ ?\S+/g) ?? []);
+    port.update({ ...args, clean_tokens, corrupted_tokens, results: { resid_pre: null, z: null } });
+    return {};
+  };
+}
+
+test("a new pair is asked for, drawn, and swept anew", async () => {
+  const port = finished();
+  port.answer("set_prompts", takePair(port));
+  port.answer("sweep", held().answerer);
+  const picture = await show(port);
+  await type(picture.find<HTMLTextAreaElement>("[name=clean]"), "one two");
+  await type(picture.find<HTMLTextAreaElement>("[name=corrupted]"), "one three");
+  picture.find<HTMLFormElement>("form").requestSubmit();
+  await frames(5);
+  expect(port.sentTo("set_prompts").map(({ args }) => args)).toEqual([
+    { clean: "one two", corrupted: "one three", answer: " Mary", wrong: " John" },
+  ]);
+  expect(port.sentTo("sweep").map(({ args }) => args)).toEqual([{ site: "resid_pre" }]);
+  expect(sweepLine(picture)).toBe("0 of 60 cellsStop");
+});
+
+test("a pair that cannot be used leaves its reason, and the sweep goes on", async () => {
+  const port = samplePort({}, 120);
+  port.answer("set_prompts", () => {
+    throw new RequestError("The prompts have 3 and 4 tokens; a pair needs as many.", "ValueError");
+  });
+  const picture = await show(port);
+  picture.find<HTMLFormElement>("form").requestSubmit();
+  await frames(5);
+  expect(picture.find("[role=alert]").textContent).toContain("3 and 4 tokens");
+  expect(port.sentTo("sweep").length).toBe(2);
+  expect(sweepLine(picture)).toBe("120 of 420 cellsStop");
+});
+
+test("without a kernel nothing is asked, and the picture says what is missing", async () => {
+  const port = samplePort();
+  port.setCapabilities({ live: false, detached: true });
+  const picture = await show(port);
+  expect(port.sent).toEqual([]);
+  expect(picture.root.dataset.state).toBe("detached");
+  expect(sweepLine(picture)).toBe("420 of 420 cells are not computed; that takes a running kernel.");
+});
+
+test("token text is text", async () => {
+  const [clean, corrupted] = ["<img src=x onerror=alert(1)>", "<b>\n"];
+  const results = { resid_pre: sampleResult("resid_pre", 2), z: null };
+  const port = samplePort({
+    clean_tokens: ["a", clean],
+    corrupted_tokens: ["a", corrupted],
+    metric_name: "<i>metric</i>",
+    results,
+  });
+  const picture = await show(port);
+  expect(picture.root.querySelector("img, b, i")).toBeNull();
+  expect(picture.find(".mw-differs").textContent).toBe(`${clean}<b>⏎`);
+  await pointAt(picture.grid, { row: 0, col: 1 });
+  expect(status(picture)).toContain(`'${clean}' (corrupted '<b>⏎')`);
+});
+
+test("axe finds nothing broken, idle, running and in error", async () => {
+  for (const theme of ["light", "dark"] as const) {
+    for (const port of [finished({ layer: 2, column: 3 }), samplePort({}, 120)]) {
+      port.answer("set_prompts", () => {
+        throw new RequestError("no", "ValueError");
+      });
+      const picture = await show(port, { theme });
+      picture.find("details").setAttribute("open", "");
+      picture.find<HTMLFormElement>("form").requestSubmit();
+      await frames();
+      expect(await violations(picture.root)).toEqual([]);
+    }
+  }
+});
+
+test("a long pair scrolls in its own boxes", async () => {
+  const tokens = Array.from({ length: 256 }, (_, at) => CORRUPTED_TOKENS[at % 14] ?? "");
+  const results = { resid_pre: sampleResult("resid_pre", 256), z: null };
+  const picture = await show(samplePort({ clean_tokens: tokens, corrupted_tokens: tokens, results }));
+  expect(picture.root.scrollWidth).toBeLessThanOrEqual(900);
+  await press(picture.grid, "End");
+  expect(picture.grid.scrollLeft).toBeGreaterThan(2_000);
+  expect(await violations(picture.root)).toEqual([]);
+});
+
+test("the end of the view ends its listeners and its sweep", async () => {
+  const port = samplePort({}, 60);
+  const picture = await show(port);
+  picture.end();
+  await frames();
+  expect(port.listeners).toBe(0);
+  expect(port.sentTo("sweep")[0]?.signal?.aborted).toBe(true);
+});
