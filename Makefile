@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODEL := smollm2-135m
 NOTEBOOK := notebooks/quickstart.ipynb
-FRONT_END := $(shell find js -type f -not -path 'js/lib/*' 2>/dev/null) $(wildcard package.json package-lock.json tsconfig.json)
+FRONT_END := $(shell find js -not -path 'js/lib*' 2>/dev/null) $(wildcard package.json package-lock.json tsconfig.json)
 
 .PHONY: help
 help: ## Show this list

@@ -1,0 +1,243 @@
+"""What a user does with the three pictures of SmolLM2, in a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.look import choose_head
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+KINDS = ("attention", "logit_lens", "patching")
+
+CLEAN = "When Mary and John went to the store, John gave a drink to"
+MODEL = 'import mechwidgets as mw\nmodel = mw.HookedModel.from_pretrained("smollm2-135m")'
+PICTURES = [
+    MODEL,
+    f'attention = mw.AttentionView(model, "{CLEAN}")\nattention',
+    'lens = mw.LogitLensView(model, "The capital of France is")\nlens',
+]
+# What the model says before anything is clicked, and whether it still says so, bit for bit.
+REMEMBER = f'import torch; before = model("{CLEAN}").detach()'
+UNTOUCHED = f'print(torch.equal(before, model("{CLEAN}")) and not hasattr(model.hf_model, "_mechwidgets"))'
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """One notebook with two pictures, for the tests that leave them usable."""
+    with lab.open_notebook(PICTURES) as page:
+        yield page
+
+
+@pytest.fixture
+def attention(page):
+    """The attention picture, with nothing switched off and no error showing."""
+    view = page.wait_for_view("attention")
+    yield view
+    page.execute(f'attention.interventions = []; attention.prompt = "{CLEAN}"')
+
+
+def wait_ready(view):
+    """A picture that has its answer."""
+    expect(view).to_have_attribute("data-state", "ready", timeout=20_000)
+
+
+def test_the_quickstart_draws_its_three_pictures_and_asks_no_other_machine(open_notebook):
+    page = open_notebook(QUICKSTART)
+    for kind in KINDS:
+        view = page.wait_for_view(kind)
+        assert view.get_by_role("alert").count() == 0
+        drawn = view.locator("canvas").first.evaluate(
+            "canvas => new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"
+        )
+        assert drawn > 20, f"{kind} is nearly blank"
+    assert "420" in page.view("patching").inner_text()
+    assert page.external_requests() == []
+
+
+def test_clicking_a_head_and_switching_it_off_moves_the_next_token(page, attention):
+    page.execute(REMEMBER)
+    choose_head(page, 23, 3)
+    assert page.execute("print(attention.layer, attention.head)") == "23 3\n"
+    prediction = attention.get_by_role("region", name="Next token")
+    expect(prediction).to_contain_text("0.923")
+    attention.get_by_role("button", name="Switch head off").click()
+    expect(prediction).to_contain_text("0.872")
+    wait_ready(attention)
+    expect(attention).to_contain_text("modified")
+    assert page.execute("print(attention.interventions)") == "[Intervention('z', layer=23, head=3)]\n"
+    assert page.execute(UNTOUCHED) == "True\n"
+    attention.get_by_role("button", name="Switch head on").click()
+    expect(prediction).not_to_contain_text("0.872")
+    assert page.execute("print(attention.interventions)") == "[]\n"
+
+
+def test_a_click_with_the_mouse_opens_the_head_under_it(page, attention):
+    choose_head(page, 0, 0)
+    grid = attention.get_by_role("grid", name="Attention heads")
+    canvas = attention.locator("canvas").first
+    box = canvas.bounding_box()
+    canvas.hover(position={"x": box["width"] * 0.6, "y": box["height"] * 0.5})
+    said = attention.locator(".mw-status").inner_text()
+    layer, head = map(int, re.search(r"L(\d+)H(\d+)", said).groups())
+    assert (layer, head) != (0, 0)
+    canvas.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.5})
+    expect(attention.get_by_role("region", name=f"Head L{layer}H{head}")).to_be_visible()
+    assert page.execute("print(attention.layer, attention.head)") == f"{layer} {head}\n"
+    assert grid.count() == 1
+
+
+def test_python_moves_the_picture(page, attention):
+    page.execute("attention.layer, attention.head = 11, 2")
+    expect(attention.get_by_role("region", name="Head L11H2")).to_be_visible()
+    page.execute("attention.interventions = [mw.ablate(head=(20, 0))]")
+    expect(attention.get_by_role("region", name="Next token")).to_contain_text("L20H0")
+    page.execute('attention.prompt = "Mary had a little"')
+    expect(attention.get_by_role("textbox", name="Prompt")).to_have_value("Mary had a little")
+    wait_ready(attention)
+
+
+def test_an_error_of_the_kernel_stands_in_the_picture_which_stays_usable(page, attention):
+    prompt = attention.get_by_role("textbox", name="Prompt")
+    prompt.fill("")
+    prompt.press("Enter")
+    expect(attention.get_by_role("alert")).to_contain_text("The prompt is empty")
+    expect(attention).to_have_attribute("data-state", "error")
+    assert page.execute("print(attention.prompt)") == CLEAN + "\n"
+    prompt.fill("The capital of France is")
+    prompt.press("Enter")
+    expect(attention.get_by_role("alert")).to_have_count(0)
+    wait_ready(attention)
+    expect(attention.get_by_role("region", name="Next token")).to_contain_text("Paris")
+    assert page.execute("print(attention.tokens)") == "['The', ' capital', ' of', ' France', ' is']\n"
+
+
+def test_token_text_is_never_markup(page, attention):
+    hostile = "<img src=x onerror=alert(1)></script><b>bold</b>"
+    alerts = []
+    page.page.on("dialog", lambda dialog: alerts.append(dialog.dismiss()))
+    prompt = attention.get_by_role("textbox", name="Prompt")
+    prompt.fill(hostile)
+    prompt.press("Enter")
+    expect(attention.locator("body, b, img")).to_have_count(0)
+    wait_ready(attention)
+    assert page.execute("print(''.join(attention.tokens))") == hostile + "\n"
+    assert attention.locator("b, img, script").count() == 0
+    assert alerts == []
+
+
+def test_a_click_is_answered_beside_a_busy_cell_and_does_not_see_its_edits(page, attention):
+    choose_head(page, 23, 3)
+    wait_ready(attention)
+    busy = (
+        "import time\n"
+        f'with model.hooks([("mlp_out", lambda mlp_out, hook: mlp_out * 0)]):\n'
+        "    until = time.time() + 8\n"
+        f'    while time.time() < until: model("{CLEAN}")\n'
+        "ended = time.time()"
+    )
+    start = (
+        "async (code) => { const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;"
+        " window.cellEnded = false;"
+        " kernel.requestExecute({ code }).done.then(() => { window.cellEnded = true; }); }"
+    )
+    page.page.evaluate(start, busy)
+    attention.get_by_role("button", name="Switch head off").click()
+    expect(attention.get_by_role("region", name="Next token")).to_contain_text("0.872", timeout=7_000)
+    assert page.page.evaluate("window.cellEnded") is False, "the answer came only after the cell"
+    page.page.wait_for_function("window.cellEnded", timeout=20_000)
+
+
+def test_pointing_at_the_lens_tells_the_top_tokens_and_a_click_locks_it(page):
+    lens = page.wait_for_view("logit_lens")
+    panel = lens.get_by_role("region", name="The cell's most probable tokens")
+    expect(panel).to_contain_text("Paris")
+    grid = lens.get_by_role("grid", name="Most probable token, layers by positions")
+    grid.focus()
+    page.page.keyboard.press("Control+Home")
+    page.page.keyboard.press("ArrowDown")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_timeout(100)
+    row, position = json.loads(page.execute("print([lens.row, lens.position])"))
+    assert position == 0
+    assert row in (1, 30)
+    expect(lens.locator(".mw-status")).to_contain_text("layer" if row == 1 else "", ignore_case=True)
+    page.page.keyboard.press("Escape")
+    page.page.wait_for_timeout(100)
+    assert page.execute("print(lens.row, lens.position)") == "None None\n"
+    lens.get_by_role("button", name="entropy").click()
+    expect(lens.get_by_role("button", name="entropy")).to_have_attribute("aria-pressed", "true")
+    assert page.execute("print(lens.color_by)") == "entropy\n"
+
+
+PAIR = (
+    f'patching = mw.PatchingView(model, clean="{CLEAN}", corrupted="{CLEAN.replace("John gave", "Mary gave")}",'
+    ' answer=" Mary", wrong=" John")\npatching'
+)
+
+
+def test_a_sweep_fills_in_stops_and_goes_on(open_notebook):
+    page = open_notebook([MODEL, PAIR])
+    patching = page.wait_for_view("patching")
+    assert (
+        page.execute("print(patching.result.values.shape, float(patching.result.normalized[0, 9].round(2)))")
+        == "(30, 14) 1.0\n"
+    )
+    patching.get_by_role("button", name="heads").click()
+    expect(patching).to_have_attribute("data-state", "busy")
+    patching.get_by_role("button", name="Stop").click()
+    expect(patching).to_have_attribute("data-state", "ready")
+    expect(patching).to_contain_text(re.compile(r"of 270 cells"))
+    assert page.execute("print(patching.results['z'])") == "None\n"
+    patching.get_by_role("button", name="Run", exact=True).last.click()
+    page.wait_for_view("patching")
+    expect(patching).to_contain_text("270")
+    assert page.execute("print(patching.site, patching.result.values.shape)") == "z (30, 9)\n"
+
+
+def test_a_bad_pair_is_explained_in_the_picture(open_notebook):
+    page = open_notebook([MODEL, PAIR])
+    patching = page.wait_for_view("patching")
+    patching.get_by_text("Edit pair").click()
+    patching.get_by_role("textbox", name="answer", exact=False).first.fill(" Mary Ann")
+    patching.get_by_role("textbox", name="answer", exact=False).first.press("Enter")
+    expect(patching.get_by_role("alert")).to_contain_text("Answer ' Mary Ann' is 2 tokens (' Mary', ' Ann')")
+    patching.get_by_role("textbox", name="answer", exact=False).first.fill(" Mary")
+    patching.get_by_role("textbox", name="corrupted").fill("Mary")
+    patching.get_by_role("textbox", name="corrupted").press("Enter")
+    expect(patching.get_by_role("alert")).to_contain_text("corrupted is 1: ['Mary']")
+    assert page.execute("print(patching.answer)") == " Mary\n"
+
+
+def test_after_the_kernel_is_gone_the_picture_says_so_and_stays_readable(open_notebook):
+    page = open_notebook([MODEL, PICTURES[1]])
+    attention = page.wait_for_view("attention")
+    page.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.wait_for_kernel()
+    expect(attention).to_have_attribute("data-state", "detached", timeout=20_000)
+    expect(attention).to_contain_text("kernel gone")
+    choose_head(page, 3, 3)
+    expect(attention.get_by_role("region", name="Head L3H3")).to_be_visible()
+
+
+def test_running_a_cell_again_leaves_one_picture_and_no_error(open_notebook):
+    page = open_notebook(PICTURES[:2])
+    page.wait_for_view("attention")
+    page.run_all_cells()
+    page.wait_for_view("attention")
+    assert page.page.locator(".mechwidgets[data-view='attention']").count() == 1
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_narrow_dark_or_light_page_clips_nothing(open_notebook, dark):
+    page = open_notebook(QUICKSTART, dark=dark, width=700, scale=2)
+    for kind in KINDS:
+        view = page.wait_for_view(kind)
+        overflow = view.evaluate("el => el.scrollWidth - el.clientWidth")
+        assert overflow <= 1, f"{kind} is {overflow} px wider than its cell"
+        background = view.evaluate("el => getComputedStyle(document.body).colorScheme")
+        assert ("dark" in background) == dark
