@@ -81,6 +81,14 @@ function writeLicenses(results) {
   writeFileSync(join(STATIC, "licenses.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
 }
 
+/** A view that was renamed or dropped leaves no bundle behind. */
+function removeStale() {
+  const wanted = new Set(["licenses.txt", ...entries().map((entry) => entry.replace(/\.ts$/, ".js"))]);
+  for (const name of readdirSync(STATIC)) {
+    if (!wanted.has(name)) rmSync(join(STATIC, name), { recursive: true });
+  }
+}
+
 function checkSize(result) {
   for (const { path, contents } of result.outputFiles) {
     if (contents.length > MAX_BUNDLE_BYTES) {
@@ -106,10 +114,10 @@ function buildLabExtension() {
 }
 
 async function buildOnce() {
-  rmSync(STATIC, { recursive: true, force: true });
   const views = await Promise.all(entries().map((entry) => esbuild.build(viewOptions(entry))));
   views.forEach(checkSize);
   writeLicenses(views);
+  removeStale();
   if (existsSync(LAB_PLUGIN)) {
     await esbuild.build(labOptions);
     buildLabExtension();

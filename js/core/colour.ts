@@ -1,4 +1,4 @@
-/** Colour maps: 256 colours from the theme's stops, as packed pixels for canvas and as CSS for everything else. */
+/** Colour maps: a table of colours from the theme's stops, as packed pixels for canvas and as CSS for everything else. */
 import { linear, mixStops } from "./oklab";
 
 export type Rgb = readonly [red: number, green: number, blue: number];
@@ -9,7 +9,8 @@ export interface ColourMap {
   readonly colours: readonly Rgb[];
 }
 
-const LAST = 255;
+/** Even, so that a diverging map has a colour for its very middle. */
+const LAST = 256;
 const OPAQUE = 0xff000000;
 
 /** The stops, evenly spaced, with what lies between them mixed so that equal steps look equal. */

@@ -18,7 +18,9 @@ export interface HeaderProps {
 }
 
 export function Header({ name, modelName, title, badge, children }: HeaderProps) {
-  const { detached } = useFrame().capabilities.value;
+  const frame = useFrame();
+  const { detached } = frame.capabilities.value;
+  const busy = frame.requests.value.some((request) => request.pending.value);
   return (
     <header class="mw-header">
       <strong>{title || name}</strong>
@@ -29,6 +31,7 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
           kernel gone
         </span>
       )}
+      {busy && <span class="mw-spinner" aria-hidden="true" />}
       <span class="mw-space" />
       {children}
     </header>
@@ -62,14 +65,16 @@ export function PromptForm({ fields, request }: { fields: readonly Field[]; requ
         {fields.map(({ name, label, value, width }) => (
           <label key={name} class="mw-field" style={width ? { flex: `0 1 ${width}ch` } : undefined}>
             <span class="mw-muted">{label}</span>
-            <input
+            <textarea
               class="mw-input mw-code"
               name={name}
+              rows={1}
               value={draft[name] ?? value}
               readOnly={pending || !live}
               spellcheck={false}
               autocomplete="off"
               onInput={(event) => setDraft({ ...draft, [name]: event.currentTarget.value })}
+              onKeyDown={submitOnEnter}
             />
           </label>
         ))}
@@ -82,6 +87,13 @@ export function PromptForm({ fields, request }: { fields: readonly Field[]; requ
       <ErrorLine request={request} />
     </>
   );
+}
+
+/** A prompt may have line breaks, which an <input> would drop; so Enter submits, and Shift+Enter breaks the line. */
+function submitOnEnter(event: KeyboardEvent): void {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (event.currentTarget instanceof HTMLTextAreaElement) event.currentTarget.form?.requestSubmit();
 }
 
 /** Why a request failed, in the kernel's words; the picture stays as it was. */
@@ -196,7 +208,7 @@ export function StatusLine({ hint }: { hint: string }) {
       <span class="mw-status" aria-live="polite">
         {frame.status.value}
       </span>
-      {!frame.status.value && <span class="mw-muted mw-hint">{hint}</span>}
+      {!frame.status.value && <span class="mw-muted">{hint}</span>}
       <span class="mw-space" />
       <span class="mw-activity" role="status">
         {activity && <span class="mw-spinner" aria-hidden="true" />}

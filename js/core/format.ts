@@ -2,7 +2,7 @@
 import { format } from "d3-format";
 
 const significant = format(".3~g");
-const fixed = format(".2f");
+const signed = format("+.3f");
 const MINUS = "−";
 
 /** Three significant digits: 0.83, 12.3, 0.0004, 1e-9. */
@@ -21,13 +21,8 @@ function plain(value: number, size: number): string {
   return format(`.${Math.min(digits, 6)}~f`)(value);
 }
 
-/** With its sign, as a change: +0.12, −0.03, ±0. */
+/** A change of a probability, with its sign and three decimals: +0.120, −0.031, 0.000. */
 export function formatChange(value: number): string {
-  const text = formatNumber(value);
-  return value > 0 ? `+${text}` : value === 0 ? "±0" : text;
-}
-
-/** For columns of numbers between 0 and 1. */
-export function formatShare(value: number): string {
-  return value > 0 && value < 0.005 ? "<0.01" : fixed(value);
+  const text = signed(value);
+  return Number(value.toFixed(3)) === 0 ? "0.000" : text;
 }

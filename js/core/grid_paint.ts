@@ -46,7 +46,7 @@ export function paintGrid(context: CanvasRenderingContext2D, painting: GridPaint
   paintTitles(context, painting);
 }
 
-/** Two-toned, so that it shows on every colour of a map. */
+/** Two-toned, so that it shows on every colour of a map; a cell's last pixel is the line to its neighbour. */
 function outlineCell(
   context: CanvasRenderingContext2D,
   { cellWidth, cellHeight }: GridSpec,
@@ -54,15 +54,14 @@ function outlineCell(
   colour: string,
   surface: string,
 ): void {
-  const area = { x: col * cellWidth, y: row * cellHeight, width: cellWidth, height: cellHeight };
-  outlineRect(context, area, surface, 1);
-  const outside = {
-    x: area.x - EDGE,
-    y: area.y - EDGE,
-    width: cellWidth + 2 * EDGE,
-    height: cellHeight + 2 * EDGE,
-  };
-  outlineRect(context, outside, colour, EDGE);
+  const around = (margin: number) => ({
+    x: col * cellWidth - margin,
+    y: row * cellHeight - margin,
+    width: cellWidth + 2 * margin - 1,
+    height: cellHeight + 2 * margin - 1,
+  });
+  outlineRect(context, around(0), surface, 1);
+  outlineRect(context, around(EDGE), colour, EDGE);
 }
 
 function paintRowLabels(context: CanvasRenderingContext2D, painting: GridPainting, range: CellRange): void {

@@ -1,6 +1,7 @@
 /** A synced value as a signal. */
 import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { useFrame } from "./frame";
 import type { Port } from "./port";
 
 /** Follows the trait from either side; change it with `port.set`, which comes back here. */
@@ -8,6 +9,7 @@ export function useTrait<Traits extends object, Name extends keyof Traits & stri
   port: Port<Traits>,
   name: Name,
 ): ReadonlySignal<Traits[Name]> {
+  const frame = useFrame();
   const [value, stop] = useMemo(() => {
     const controller = new AbortController();
     const current = makeSignal(port.get(name));
@@ -15,12 +17,17 @@ export function useTrait<Traits extends object, Name extends keyof Traits & stri
     port.on(
       name,
       () => {
-        current.value = port.get(name);
+        try {
+          current.value = port.get(name);
+        } catch (error) {
+          // An array that does not fit its description; outside rendering nobody else would show it.
+          frame.fail(error);
+        }
       },
       controller.signal,
     );
     return [current, () => controller.abort()] as const;
-  }, [port, name]);
+  }, [port, name, frame]);
   useEffect(() => stop, [stop]);
   return value;
 }

@@ -1,7 +1,7 @@
 /** Drawing of the attention picture: plain functions of a canvas context, the numbers and the theme. */
 import type { NdArray } from "../../core/arrays";
 import { type CellRange, outlineRect, paintCells, pixelImage } from "../../core/canvas";
-import type { ColourMap } from "../../core/colour";
+import { type ColourMap, mapIndex } from "../../core/colour";
 import type { Theme } from "../../core/theme";
 import type { Pattern } from "./pattern";
 
@@ -17,7 +17,7 @@ export function makeAtlas(thumbnails: NdArray<"uint8">, map: ColourMap): HeadAtl
     const layer = Math.floor(row / size);
     const head = Math.floor(col / size);
     const at = ((layer * heads + head) * size + (row % size)) * size + (col % size);
-    return map.pixels[thumbnails.data[at] ?? 0] ?? 0;
+    return map.pixels[mapIndex((thumbnails.data[at] ?? 0) / 255)] ?? 0;
   });
   return { image, size };
 }
@@ -147,9 +147,10 @@ function frameToken(
   theme: Theme,
 ): void {
   const [start, length] = [token * cell, (along === "row" ? token + 1 : size - token) * cell];
+  // Around the cells, on the lines between them.
   const area =
     along === "row"
-      ? { x: -1, y: start - 1, width: length + 1, height: cell + 1 }
-      : { x: start - 1, y: start - 1, width: cell + 1, height: length + 1 };
-  outlineRect(context, area, theme.accent, 1.5);
+      ? { x: -2, y: start - 2, width: length + 3, height: cell + 3 }
+      : { x: start - 2, y: start - 2, width: cell + 3, height: length + 3 };
+  outlineRect(context, area, theme.accent, 2);
 }

@@ -19,11 +19,13 @@ export interface HeadsMapProps {
 }
 
 /** Sides of a head's cell, and of the whole map, in CSS pixels. */
-const MIN_CELL = 16;
+const MIN_CELL = 12;
 const MAX_CELL = 36;
 const MAP_WIDTH = 400;
 const MAP_HEIGHT = 490;
 const MAX_HEIGHT = 540;
+/** A wider map scrolls; style.css has the same number. */
+const MAX_WIDTH = 448;
 
 export function HeadsMap({ traits, layer, head, isOff, onChoose, onToggle }: HeadsMapProps) {
   const { sequential } = useFrame().theme.value;
@@ -31,8 +33,7 @@ export function HeadsMap({ traits, layer, head, isOff, onChoose, onToggle }: Hea
   const atlas = useMemo(() => makeAtlas(thumbnails, sequential), [thumbnails, sequential]);
   const layerNames = useMemo(() => numbering(n_layers), [n_layers]);
   const headNames = useMemo(() => numbering(n_heads), [n_heads]);
-  const fitting = Math.min(Math.floor(MAP_WIDTH / n_heads), Math.floor(MAP_HEIGHT / n_layers));
-  const cell = Math.max(MIN_CELL, Math.min(MAX_CELL, fitting));
+  const cell = cellSide(n_layers, n_heads);
   return (
     <section class="mw-heads">
       <Grid
@@ -64,6 +65,16 @@ export function HeadsMap({ traits, layer, head, isOff, onChoose, onToggle }: Hea
       )}
     </section>
   );
+}
+
+function cellSide(layers: number, heads: number): number {
+  const fitting = Math.min(Math.floor(MAP_WIDTH / heads), Math.floor(MAP_HEIGHT / layers));
+  return Math.max(MIN_CELL, Math.min(MAX_CELL, fitting));
+}
+
+/** What the map takes of the view's width, about. */
+export function headsMapWidth(layers: number, heads: number): number {
+  return Math.min(MAX_WIDTH, cellSide(layers, heads) * heads + 48);
 }
 
 function describeHead(traits: HeadsMapProps["traits"], layer: number, head: number, off: boolean): string {

@@ -3,18 +3,23 @@ import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Button, ErrorLine, Header, PromptForm, StatusLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { preactView } from "../../core/frame";
+import { preactView, useFrame } from "../../core/frame";
 import { headName, isHeadOff, toggleHead } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
 import { type Direction, HeadMatrix } from "./head_matrix";
-import { HeadsMap, headScores } from "./heads_map";
+import { HeadsMap, headScores, headsMapWidth } from "./heads_map";
 import { exactPattern, type Pattern, thumbnailPattern } from "./pattern";
 import { Prediction } from "./prediction";
 import styleText from "./style.css?inline";
 import { TokenStrip } from "./token_strip";
 import type { PatternAnswer, PredictAnswer, Traits } from "./traits";
+
+/** In CSS pixels, the gaps between columns included. */
+const TWO_COLUMNS = 720;
+const HEAD_WIDTH = 440;
+const PREDICTION_WIDTH = 344;
 
 export const attention = preactView<Traits>(Attention, styleText);
 
@@ -36,7 +41,7 @@ function Attention({ port }: { port: Port<Traits> }) {
         badge={modified ? "modified" : null}
       />
       <PromptForm fields={[{ name: "prompt", label: "Prompt", value: traits.prompt }]} request={setPrompt} />
-      <div class="mw-attention">
+      <div class="mw-attention" data-columns={useColumns(traits.n_layers, traits.n_heads)}>
         <HeadsMap
           traits={traits}
           layer={layer}
@@ -64,6 +69,14 @@ function Attention({ port }: { port: Port<Traits> }) {
       <StatusLine hint="Click a head to open it; x switches it off and on." />
     </>
   );
+}
+
+/** As many columns as leave the chosen head room to be read. */
+function useColumns(layers: number, heads: number): 1 | 2 | 3 {
+  const width = useFrame().width.value;
+  const room = width - headsMapWidth(layers, heads);
+  if (width < TWO_COLUMNS) return 1;
+  return room >= HEAD_WIDTH + PREDICTION_WIDTH ? 3 : 2;
 }
 
 /** All traits as plain values; a change of any draws the view again. */
@@ -123,11 +136,12 @@ function HeadPanel({ port, traits, off, onToggle }: HeadPanelProps) {
   return (
     <section class="mw-head" aria-label={`Head ${headName(layer, head)}`}>
       <div class="mw-row">
-        <strong class="mw-head-name">{headName(layer, head)}</strong>
-        <Scores traits={traits} />
+        <strong>Head {headName(layer, head)}</strong>
+        {off && <span class="mw-muted">switched off</span>}
         <span class="mw-space" />
         <Button onClick={onToggle}>Switch head {off ? "on" : "off"}</Button>
       </div>
+      <Scores traits={traits} />
       <ErrorLine request={request} />
       <HeadMatrix
         {...{ layer, head, tokens, pattern, onToggle }}
@@ -148,7 +162,7 @@ function HeadPanel({ port, traits, off, onToggle }: HeadPanelProps) {
         onToken={point}
         onLock={lock}
       />
-      <div class="mw-muted mw-note" hidden={interventions.length === 0}>
+      <div class="mw-muted mw-note" data-shown={interventions.length > 0}>
         Patterns are those of the unmodified model.
       </div>
     </section>
@@ -158,7 +172,7 @@ function HeadPanel({ port, traits, off, onToggle }: HeadPanelProps) {
 function Scores({ traits }: { traits: Traits }) {
   const scores = headScores(traits, traits.layer, traits.head);
   return (
-    <span class="mw-muted">
+    <div class="mw-row mw-muted">
       {scores.map(({ name, value }) => (
         <span
           key={name}
@@ -168,7 +182,7 @@ function Scores({ traits }: { traits: Traits }) {
           {name} {Number.isNaN(value) ? "–" : formatNumber(Number(value.toFixed(2)))}
         </span>
       ))}
-    </span>
+    </div>
   );
 }
 

@@ -21,25 +21,34 @@ export function Prediction({ answer, request, interventions, onInterventions, on
       <div class="mw-row">
         <strong>Next token</strong>
         {modified && answer && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
+        <span class="mw-space" />
+        {modified && <Button onClick={() => onInterventions([])}>Reset</Button>}
       </div>
-      {modified && (
-        <div class="mw-row">
-          <span class="mw-muted">Off:</span>
-          {interventions.map((change, index) => (
-            <Button
-              key={interventionLabel(change)}
-              label={`Undo ${interventionLabel(change)}`}
-              title="Undo"
-              onClick={() => onInterventions(interventions.filter((_, other) => other !== index))}
-            >
-              {interventionLabel(change)} ×
-            </Button>
-          ))}
-          <Button onClick={() => onInterventions([])}>Reset</Button>
+      <div class="mw-row">
+        {modified ? (
+          <>
+            <span class="mw-muted">Switched off</span>
+            {interventions.map((change, index) => (
+              <Button
+                key={interventionLabel(change)}
+                label={`Undo ${interventionLabel(change)}`}
+                title="Undo"
+                onClick={() => onInterventions(interventions.filter((_, other) => other !== index))}
+              >
+                {interventionLabel(change)} ×
+              </Button>
+            ))}
+          </>
+        ) : (
+          <span class="mw-muted">Switch a head off to see what changes.</span>
+        )}
+      </div>
+      <ErrorLine request={request} />
+      {request.error.value && (
+        <div>
+          <Button onClick={onRetry}>Try again</Button>
         </div>
       )}
-      <ErrorLine request={request} />
-      {request.error.value && <Button onClick={onRetry}>Try again</Button>}
       {answer ? <Distribution answer={answer} modified={modified} /> : <div class="mw-bars-space" />}
     </section>
   );
@@ -69,12 +78,14 @@ function Distribution({ answer, modified }: { answer: PredictAnswer; modified: b
                 {shorten(tokenLabel(token), 14)}
               </th>
               <td class="mw-bar" aria-hidden="true">
-                <span class="mw-bar-after" style={{ width: width(is) }} />
-                {modified && <span class="mw-bar-before" style={{ width: width(was) }} />}
+                <div>
+                  <span class="mw-bar-after" style={{ width: width(is) }} />
+                  {modified && <span class="mw-bar-before" style={{ width: width(was) }} />}
+                </div>
               </td>
               {modified && <td class="mw-muted">{probabilityText(was)}</td>}
               <td>{probabilityText(is)}</td>
-              {modified && <td>{formatChange(Number((is - was).toFixed(3)))}</td>}
+              {modified && <td>{formatChange(is - was)}</td>}
             </tr>
           );
         })}

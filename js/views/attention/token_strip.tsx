@@ -1,5 +1,5 @@
 /** The prompt, each token coloured by the chosen head's attention from (or to) one token. */
-import { useMemo } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { uniqueId } from "../../core/accessibility";
 import { colourAt, inkAt } from "../../core/colour";
 import { Choice } from "../../core/components";
@@ -33,6 +33,8 @@ export function TokenStrip(props: TokenStripProps) {
     props.onToken(token);
     frame.status.value = token === null ? "" : sentence(props, token);
   };
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => showToken(box.current, `${id}-${props.token}`), [id, props.token]);
   const choose = (token: number) => props.onLock(token === props.locked ? null : token);
   return (
     <section class="mw-strip">
@@ -42,6 +44,7 @@ export function TokenStrip(props: TokenStripProps) {
         {props.locked !== null && <span class="mw-muted">locked; Escape unlocks</span>}
       </div>
       <div
+        ref={box}
         class="mw-tokens mw-code"
         role="listbox"
         aria-label="Tokens of the prompt"
@@ -95,7 +98,7 @@ function Token({ id, index, strip, onPoint, onChoose }: TokenProps) {
         role="option"
         class={index === strip.token ? "mw-token mw-current" : "mw-token"}
         aria-selected={index === strip.locked}
-        title={Array.from(text).length > LONGEST_LABEL ? text : undefined}
+        title={Array.from(text).length > LONGEST_LABEL ? quoteToken(text) : undefined}
         style={{ background: colourAt(sequential, weight), color: inkAt(sequential, weight) }}
         onPointerEnter={() => onPoint(index)}
         onClick={() => onChoose(index)}
@@ -120,6 +123,15 @@ function sentence(props: TokenStripProps, token: number): string {
   const most = weights.indexOf(Math.max(...weights));
   const [destination, source] = props.direction === "from" ? [token, most] : [most, token];
   return `Most: ${describeWeight(props.tokens, props.pattern, destination, source)}`;
+}
+
+/** Scrolls the strip alone; scrollIntoView would move the page too. */
+function showToken(box: HTMLElement | null, id: string): void {
+  const token = box?.querySelector<HTMLElement>(`#${id}`);
+  if (!box || !token) return;
+  const [shown, wanted] = [box.getBoundingClientRect(), token.getBoundingClientRect()];
+  if (wanted.top < shown.top) box.scrollTop -= shown.top - wanted.top + 2;
+  if (wanted.bottom > shown.bottom) box.scrollTop += wanted.bottom - shown.bottom + 2;
 }
 
 function nextToken(key: string, token: number, count: number): number | null {

@@ -1,0 +1,53 @@
+import { expect, it } from "vitest";
+import { formatChange, formatNumber } from "./format";
+import { quoteToken, shorten, tokenLabel } from "./tokens";
+
+it.each([
+  [" Mary", "·Mary"],
+  ["  ", "··"],
+  ["a b", "a b"],
+  ["", "∅"],
+  ["\n\n", "⏎⏎"],
+  ["\tx\r", "⇥x␍"],
+  ["\u0000\u001b\u007f", "␀␛␡"],
+  ["a\u00a0b", "a⍽b"],
+  ["\u200b\u202eabc", "‹U+200B›‹U+202E›abc"],
+  ["\ufffd", "\ufffd"],
+  ["<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"],
+])("labels the token %j as %j", (token, label) => {
+  expect(tokenLabel(token)).toBe(label);
+});
+
+it("quotes a token with its spaces", () => {
+  expect(quoteToken(" gave")).toBe("' gave'");
+  expect(quoteToken("\n")).toBe("'⏎'");
+});
+
+it("shortens by characters, not by halves of them", () => {
+  expect(shorten("😀😀😀", 3)).toBe("😀😀😀");
+  expect(shorten("😀😀😀", 2)).toBe("😀…");
+});
+
+it.each([
+  [0.8349, "0.835"],
+  [0.83, "0.83"],
+  [12.345, "12.3"],
+  [1, "1"],
+  [0, "0"],
+  [0.00041234, "0.000412"],
+  [1e-9, "1e-9"],
+  [-5.487, "−5.49"],
+  [Number.NaN, "no value"],
+  [Number.NEGATIVE_INFINITY, "−∞"],
+])("writes %d with three significant digits: %s", (value, text) => {
+  expect(formatNumber(value)).toBe(text);
+});
+
+it.each([
+  [0.12, "+0.120"],
+  [-0.0312, "−0.031"],
+  [0.0001, "0.000"],
+  [-0.0001, "0.000"],
+])("writes the change %d as %s", (value, text) => {
+  expect(formatChange(value)).toBe(text);
+});
