@@ -3,6 +3,7 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/applica
 import { ICommandPalette, Notification } from "@jupyterlab/apputils";
 import type { Contents } from "@jupyterlab/services";
 import quickstart from "../../../notebooks/quickstart.ipynb" with { type: "json" };
+import { icon } from "./icon";
 
 const COMMAND = "mechwidgets:open-quickstart";
 const CATEGORY = "mechwidgets";
@@ -18,6 +19,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     app.commands.addCommand(COMMAND, {
       label: (args) => (args.isLauncher ? "Quickstart" : "mechwidgets: open the quickstart"),
       caption: "Three live pictures of a language model",
+      icon: (args) => (args.isPalette ? undefined : icon),
       execute: async ({ cwd }) => {
         try {
           await openQuickstart(app, typeof cwd === "string" ? cwd : "");
@@ -26,7 +28,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
         }
       },
     });
-    palette?.addItem({ command: COMMAND, category: CATEGORY });
+    palette?.addItem({ command: COMMAND, args: { isPalette: true }, category: CATEGORY });
     void addLauncherCard(app);
   },
 };
