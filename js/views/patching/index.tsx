@@ -1,27 +1,19 @@
 /** Activation patching: one cell is one run of the corrupted prompt with one clean activation put in. */
-import { useSignal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
-import type { Cell } from "../../core/canvas";
-import { Button, Choice, ErrorLine, HatchMark, Header, Legend, StatusLine } from "../../core/components";
+import { useMemo } from "preact/hooks";
+import { Choice, ErrorLine, HatchMark, Header, Legend, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
-import { Grid } from "../../core/grid";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
-import { drawHeatmap } from "./draw";
+import { Matrix, unpin } from "./matrix";
 import { PairForm, PairStrip } from "./pair";
 import { SweepLine } from "./progress";
 import { makeScale, type Scale, signed } from "./scale";
 import css from "./style.css?inline";
-import { columnCount, type Sweep, useSweep } from "./sweep";
+import { type Sweep, useSweep } from "./sweep";
 import type { Traits } from "./traits";
-import { cellName, columnLabels, siteName, valueText } from "./words";
+import { siteName } from "./words";
 
-const CELL_HEIGHT = 16;
-const [NARROWEST, WIDEST] = [14, 84];
-/** Room for the layer labels and the frame. */
-const LABELS = 48;
-const MAX_HEIGHT = 720;
 const SCALES = [
   { value: "normalized", text: "normalised" },
   { value: "raw", text: "raw" },
@@ -48,7 +40,10 @@ function Patching({ port }: { port: Port<Traits> }) {
       <PairForm port={port} request={prompts} />
       <div class="mw-metric">
         <span>
-          <span class="mw-muted">metric</span> {metric}: clean {signed(clean)}, corrupted {signed(corrupted)}
+          <span class="mw-muted">metric</span> {metric}:{" "}
+          <span class="mw-baselines">
+            clean {signed(clean)}, corrupted {signed(corrupted)}
+          </span>
         </span>
         <SweepLine sweep={sweep} />
       </div>
@@ -110,90 +105,6 @@ function Controls({ port, scale }: { port: Port<Traits>; scale: Scale }) {
       />
     </Header>
   );
-}
-
-function unpin(port: Port<Traits>): void {
-  port.set("layer", null);
-  port.set("column", null);
-}
-
-function Matrix({ port, values, scale }: { port: Port<Traits>; values: Float32Array; scale: Scale }) {
-  const frame = useFrame();
-  const site = useTrait(port, "site").value;
-  const rows = useTrait(port, "n_layers").value;
-  const heads = useTrait(port, "n_heads").value;
-  const clean = useTrait(port, "clean_tokens").value;
-  const corrupted = useTrait(port, "corrupted_tokens").value;
-  const pinned = usePinned(port);
-  const hovered = useSignal<Cell | null>(null);
-  const cols = columnCount(port, site);
-  const rowLabels = useMemo(() => Array.from({ length: rows }, (_, layer) => String(layer)), [rows]);
-  const colLabels = useMemo(
-    () => columnLabels(site, heads, clean, corrupted),
-    [site, heads, clean, corrupted],
-  );
-  const cellWidth = Math.floor(
-    Math.min(WIDEST, Math.max(NARROWEST, (frame.width.value - LABELS) / Math.max(1, cols))),
-  );
-  const describe = (cell: Cell) =>
-    `${cellName(cell, site, clean, corrupted)} → ${valueText(values[cell.row * cols + cell.col] ?? Number.NaN, scale)}`;
-  // The cell under the pointer may have been computed since the pointer came.
-  useEffect(() => {
-    if (hovered.peek()) frame.status.value = describe(hovered.peek() as Cell);
-  }, [values, scale]);
-  return (
-    <>
-      <Grid
-        label={`Metric after patching, layers by ${site === "z" ? "heads" : "positions"}`}
-        {...{ rows, cols, cellWidth, rowLabels, colLabels, describe }}
-        cellHeight={CELL_HEIGHT}
-        rowTitle="layer"
-        colTitle={site === "z" ? "head" : "position"}
-        labelFont={site === "z" ? "ui" : "code"}
-        maxHeight={MAX_HEIGHT}
-        chosen={pinned}
-        draw={(context, range, theme) =>
-          drawHeatmap(
-            context,
-            range,
-            theme,
-            { values, rows, cols, scale },
-            { width: cellWidth, height: CELL_HEIGHT },
-          )
-        }
-        onHover={(cell) => {
-          hovered.value = cell;
-        }}
-        onChoose={({ row, col }) => {
-          if (pinned?.row === row && pinned.col === col) return unpin(port);
-          port.set("layer", row);
-          port.set("column", col);
-        }}
-        onUnlock={() => unpin(port)}
-      />
-      <div class="mw-pinned">
-        {pinned ? (
-          <>
-            <span>
-              <span class="mw-muted">pinned</span> {describe(pinned)}
-            </span>
-            <Button onClick={() => unpin(port)}>Unpin</Button>
-          </>
-        ) : (
-          <span class="mw-muted">Click a cell, or press Enter on it, to pin its values here.</span>
-        )}
-      </div>
-    </>
-  );
-}
-
-/** The pinned cell, where the shown table has it. */
-function usePinned(port: Port<Traits>): Cell | null {
-  const row = useTrait(port, "layer").value;
-  const col = useTrait(port, "column").value;
-  const rows = useTrait(port, "n_layers").value;
-  const cols = columnCount(port, useTrait(port, "site").value);
-  return row === null || col === null || row >= rows || col >= cols ? null : { row, col };
 }
 
 function MapLegend(props: { values: Float32Array; scale: Scale; metric: string }) {

@@ -7,8 +7,8 @@ import { quoteToken, tokenLabel } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
 import type { Traits } from "./traits";
 
-/** A longer pair scrolls, so the keyboard must reach it. */
-const LONG = 60;
+/** A longer pair scrolls where the picture is narrow, so the keyboard must reach it. */
+const LONG = 24;
 
 export function PairStrip({ port }: { port: Port<Traits> }) {
   const clean = useTrait(port, "clean_tokens").value;

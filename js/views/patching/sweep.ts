@@ -2,6 +2,7 @@
 import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { NdArray } from "../../core/arrays";
+import { useFrame } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
 import type { Traits } from "./traits";
@@ -28,11 +29,12 @@ interface Progress {
 export function useSweep(port: Port<Traits>): Sweep {
   const request = useRequest<object, Traits>(port, "sweep");
   const sweep = useMemo(() => new RunningSweep(port, request), [port, request]);
+  const { fail } = useFrame();
   useEffect(() => {
     const controller = new AbortController();
-    sweep.follow(controller.signal);
+    sweep.follow(controller.signal, fail);
     return () => controller.abort();
-  }, [sweep]);
+  }, [sweep, fail]);
   return sweep;
 }
 
@@ -59,7 +61,7 @@ class RunningSweep implements Sweep {
   }
 
   /** Keeps up with what the kernel and the other controls change, until `signal` aborts. */
-  follow(signal: AbortSignal): void {
+  follow(signal: AbortSignal, fail: (error: unknown) => void): void {
     let scheduled = false;
     // One look after all of a message's changes: results of the new pair may come before its prompts.
     const schedule = () => {
@@ -67,7 +69,12 @@ class RunningSweep implements Sweep {
       scheduled = true;
       queueMicrotask(() => {
         scheduled = false;
-        if (!signal.aborted) this.#keepUp();
+        if (signal.aborted) return;
+        try {
+          this.#keepUp();
+        } catch (error) {
+          fail(error);
+        }
       });
     };
     for (const name of ["site", "results", "clean", "corrupted", "answer", "wrong"] as const) {
@@ -131,8 +138,14 @@ class RunningSweep implements Sweep {
 
   #show(): void {
     const site = this.#port.get("site");
-    const known = this.#port.get("results")[site]?.data ?? this.#drafts.get(site);
-    this.values.value = known ? known.slice() : this.#empty(site);
+    const empty = this.#empty(site);
+    const known = this.#port.get("results")[site]?.data ?? this.#drafts.get(site) ?? empty;
+    if (known.length !== empty.length) {
+      throw new RangeError(
+        `The results of ${site} have ${known.length} cells; expected ${empty.length}, layers by columns.`,
+      );
+    }
+    this.values.value = known.slice();
   }
 
   #empty(site: string): Float32Array<ArrayBuffer> {
