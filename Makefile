@@ -66,6 +66,7 @@ lint: $(VENV)/installed node_modules/.package-lock.json ## ruff, mypy, biome, ts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	npm run --silent lint
+	npm run --silent check
 
 .PHONY: test-python
 test-python: setup ## pytest, without the browser

@@ -66,9 +66,7 @@ def is_current(root: Path, sources: str) -> bool:
 
 def hash_sources(root: Path, version: str) -> str:
     """One hash over all that the bundles are made from."""
-    files = [
-        path for path in (root / "js").rglob("*") if path.is_file() and is_source(path.relative_to(root))
-    ]
+    files = [path for path in (root / "js").rglob("*") if path.is_file() and is_source(path.relative_to(root))]
     files += [root / name for name in SOURCES if (root / name).is_file()]
     digest = hashlib.sha256(version.encode())
     for path in sorted(files):
@@ -86,9 +84,7 @@ def is_source(path: Path) -> bool:
 def hash_outputs(root: Path) -> dict[str, str]:
     """The hash of each file that the build wrote, by its path."""
     files = [path for folder in OUTPUTS for path in (root / folder).rglob("*") if path.is_file()]
-    return {
-        path.relative_to(root).as_posix(): hash_file(path) for path in sorted(files) if path != root / RECORD
-    }
+    return {path.relative_to(root).as_posix(): hash_file(path) for path in sorted(files) if path != root / RECORD}
 
 
 def hash_file(path: Path) -> str:
@@ -124,16 +120,12 @@ def install_node_modules(root: Path, npm: str) -> None:
 def node_modules_match(root: Path) -> bool:
     """Compare the lock file with the one that npm leaves in node_modules once it has installed everything."""
     try:
-        installed = json.loads((root / "node_modules/.package-lock.json").read_text(encoding="utf-8"))[
-            "packages"
-        ]
+        installed = json.loads((root / "node_modules/.package-lock.json").read_text(encoding="utf-8"))["packages"]
     except (OSError, ValueError, KeyError):
         return False
     locked = json.loads((root / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     return all(
-        installed[name].get("version") == entry.get("version")
-        if name in installed
-        else entry.get("optional", False)
+        installed[name].get("version") == entry.get("version") if name in installed else entry.get("optional", False)
         for name, entry in locked.items()
         if name  # the package itself is listed under the empty name
     )
@@ -141,9 +133,7 @@ def node_modules_match(root: Path) -> bool:
 
 def run(command: list[str], root: Path) -> None:
     """Run one build step; its output is shown only when it fails."""
-    result = subprocess.run(
-        command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if result.returncode:
         shown = " ".join([Path(command[0]).stem, *command[1:]])
         output = (result.stdout + result.stderr)[-6000:]
