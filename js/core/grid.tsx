@@ -4,18 +4,13 @@
  */
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import { clampCell, type GridBounds, nextCell, uniqueId } from "./accessibility";
-import { type Cell, type CellRange, prepareCanvas } from "./canvas";
-import { type Frame, useFrame } from "./frame";
-import {
-  cellAt,
-  type GridLayout,
-  type GridSpec,
-  layOutGrid,
-  scrollToShow,
-  type Viewport,
-} from "./grid_layout";
+import { clampCell, type GridBounds, uniqueId } from "./accessibility";
+import type { Cell, CellRange } from "./canvas";
+import { useFrame } from "./frame";
+import { gridActions } from "./grid_actions";
+import { type GridLayout, type GridSpec, layOutGrid } from "./grid_layout";
 import { gridFont, paintGrid } from "./grid_paint";
+import { usePainting } from "./grid_painting";
 import type { Theme } from "./theme";
 
 export interface GridProps {
@@ -60,18 +55,9 @@ export function Grid(props: GridProps) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const cursor = useSignal<Cell | null>(null);
-  /** Where the keyboard left off. */
   const home = useRef<Cell | null>(null);
   const spec = gridSpec(props);
-  const font = gridFont(theme, props.labelFont ?? "ui");
-  const layout = useMemo(
-    () => layOutGrid(spec, textMeasure(font)),
-    [
-      ...[spec.rows, spec.cols, spec.cellWidth, spec.cellHeight],
-      ...[spec.rowLabels, spec.colLabels, spec.rowTitle, spec.colTitle],
-      font,
-    ],
-  );
+  const layout = useLayout(spec, gridFont(theme, props.labelFont ?? "ui"));
   const bounds = gridBounds(props, box.current, layout);
   const chosen = props.chosen ?? null;
   // A new prompt may have fewer tokens than the cell that was current.
@@ -85,44 +71,13 @@ export function Grid(props: GridProps) {
     }),
   );
 
-  const moveTo = (cell: Cell | null) => {
-    const before = cursor.peek();
-    if (cell?.row === before?.row && cell?.col === before?.col) return;
-    cursor.value = cell;
-    if (cell) home.current = cell;
-    frame.status.value = cell ? props.describe(cell) : "";
-    props.onHover?.(cell);
-  };
-  const pointed = (event: MouseEvent): Cell | null => {
-    if (!canvas.current || !box.current) return null;
-    const { left, top } = canvas.current.getBoundingClientRect();
-    const cell = cellAt(spec, layout, viewportOf(box.current), event.clientX - left, event.clientY - top);
-    return cell && props.triangular && cell.col > cell.row ? null : cell;
-  };
-  const choose = (cell: Cell) => {
-    props.onChoose?.(cell);
-    frame.status.value = props.describe(cell);
-  };
-  const pressed = (event: KeyboardEvent) => {
-    const at = clampCell(current ?? home.current ?? chosen ?? { row: 0, col: 0 }, bounds);
-    if (event.metaKey || event.altKey || event.shiftKey) return;
-    const target = nextCell(event.key, at, bounds, event.ctrlKey);
-    if (target) {
-      if (box.current) scrollTo(box.current, spec, layout, target);
-      moveTo(target);
-    } else if (event.ctrlKey) {
-      return;
-    } else if (event.key === "Enter" || event.key === " ") {
-      choose(at);
-    } else if (event.key === "Escape" && props.onUnlock) {
-      props.onUnlock();
-    } else if (!props.onKey?.(event.key, at)) {
-      return;
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  };
+  // Also when what is in the cell changes under a pointer that rests.
+  const text = props.describe(announced);
+  useLayoutEffect(() => {
+    if (current) frame.status.value = text;
+  }, [text, current === null]);
 
+  const actions = gridActions({ props, frame, spec, layout, bounds, box, canvas, cursor, home });
   return (
     // biome-ignore lint/a11y/useSemanticElements: a table of a million cells cannot be elements
     <div
@@ -136,21 +91,11 @@ export function Grid(props: GridProps) {
       aria-activedescendant={id}
       data-cells={`${layout.left} ${layout.top} ${props.cellWidth} ${props.cellHeight}`}
       style={boxStyle(layout, props.maxHeight)}
-      onPointerMove={(event) => moveTo(pointed(event))}
-      onPointerLeave={() => moveTo(null)}
-      onClick={(event) => {
-        const cell = pointed(event);
-        if (cell) choose(cell);
-      }}
-      onKeyDown={pressed}
-      onFocus={() => {
-        if (box.current?.matches(":focus-visible")) moveTo(clampCell(home.current ?? announced, bounds));
-      }}
-      onBlur={() => moveTo(null)}
+      {...actions}
     >
       <div class="mw-grid-extent" style={{ width: `${layout.width}px`, height: `${layout.height}px` }}>
         <canvas ref={canvas} />
-        <CurrentCell id={id} cell={announced} chosen={chosen} text={props.describe(announced)} />
+        <CurrentCell id={id} cell={announced} chosen={chosen} text={text} />
       </div>
     </div>
   );
@@ -177,52 +122,13 @@ function CurrentCell(props: { id: string; cell: Cell; chosen: Cell | null; text:
   );
 }
 
-/** Paints after every rendering, scroll and change of size, at most once a frame. */
-function usePainting(
-  box: { current: HTMLDivElement | null },
-  canvas: { current: HTMLCanvasElement | null },
-  frame: Frame,
-  paint: (context: CanvasRenderingContext2D, viewport: Viewport) => void,
-): void {
-  const latest = useRef(paint);
-  latest.current = paint;
-  const scheduled = useRef(0);
-  const pixelRatio = frame.pixelRatio.value;
-  const ratio = useRef(pixelRatio);
-  ratio.current = pixelRatio;
-  const schedule = useMemo(
-    () => () => {
-      cancelAnimationFrame(scheduled.current);
-      scheduled.current = requestAnimationFrame(() => {
-        if (!box.current || !canvas.current) return;
-        const viewport = viewportOf(box.current);
-        // Not laid out yet, or in a hidden cell: the ResizeObserver tells when that changes.
-        if (viewport.width === 0 || viewport.height === 0) return;
-        try {
-          latest.current(
-            prepareCanvas(canvas.current, viewport.width, viewport.height, ratio.current),
-            viewport,
-          );
-        } catch (error) {
-          frame.fail(error);
-        }
-      });
-    },
-    [box, canvas, frame],
+/** Measuring labels takes a while for a long prompt, so only when something it depends on has changed. */
+function useLayout(spec: GridSpec, font: string): GridLayout {
+  const { rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle } = spec;
+  return useMemo(
+    () => layOutGrid(spec, textMeasure(font)),
+    [rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle, font],
   );
-  useLayoutEffect(schedule);
-  useLayoutEffect(() => {
-    if (!box.current) return;
-    const controller = new AbortController();
-    box.current.addEventListener("scroll", schedule, { signal: controller.signal, passive: true });
-    const observer = new ResizeObserver(schedule);
-    observer.observe(box.current);
-    return () => {
-      controller.abort();
-      observer.disconnect();
-      cancelAnimationFrame(scheduled.current);
-    };
-  }, [box, schedule]);
 }
 
 function gridSpec(props: GridProps): GridSpec {
@@ -252,16 +158,6 @@ function boxStyle(layout: GridLayout, maxHeight: number | undefined) {
     width: `${layout.width + (scrolls ? SCROLLBAR : 0)}px`,
     maxHeight: maxHeight === undefined ? "none" : `${maxHeight}px`,
   };
-}
-
-function viewportOf(box: HTMLDivElement): Viewport {
-  const { clientWidth: width, clientHeight: height, scrollLeft, scrollTop } = box;
-  return { width, height, scrollLeft, scrollTop };
-}
-
-function scrollTo(box: HTMLDivElement, spec: GridSpec, layout: GridLayout, cell: Cell): void {
-  const { left, top } = scrollToShow(spec, layout, viewportOf(box), cell);
-  box.scrollTo({ left, top, behavior: "instant" });
 }
 
 function textMeasure(font: string): (text: string) => number {

@@ -70,6 +70,12 @@ export interface Viewport {
   readonly scrollTop: number;
 }
 
+/** What of the grid its scroll box shows. */
+export function viewportOf(box: HTMLElement): Viewport {
+  const { clientWidth: width, clientHeight: height, scrollLeft, scrollTop } = box;
+  return { width, height, scrollLeft, scrollTop };
+}
+
 /** The cells that show, whole or in part. */
 export function visibleCells(spec: GridSpec, layout: GridLayout, viewport: Viewport): CellRange {
   const clamp = (value: number, most: number) => Math.max(0, Math.min(most, value));

@@ -24,7 +24,7 @@ export function useTrait<Traits extends object, Name extends keyof Traits & stri
           frame.fail(error);
         }
       },
-      controller.signal,
+      AbortSignal.any([controller.signal, frame.signal]),
     );
     return [current, () => controller.abort()] as const;
   }, [port, name, frame]);

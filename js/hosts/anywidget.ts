@@ -143,18 +143,22 @@ class Requests {
     }
     const until = signal ? AbortSignal.any([signal, this.#signal]) : this.#signal;
     if (until.aborted) return Promise.reject(aborted());
-    const id = uniqueId();
     return new Promise<Answer>((resolve, reject) => {
+      const id = uniqueId();
       const timer = setTimeout(() => onState?.("unanswered"), ACKNOWLEDGE_MS);
-      const finish = () => {
-        clearTimeout(timer);
-        this.#pending.delete(id);
-        until.removeEventListener("abort", cancel);
-      };
+      /** Wraps what ends the request. */
+      const ending =
+        <Outcome>(settle: (outcome: Outcome) => void) =>
+        (outcome: Outcome) => {
+          clearTimeout(timer);
+          this.#pending.delete(id);
+          until.removeEventListener("abort", cancel);
+          settle(outcome);
+        };
+      const fail = ending<unknown>(reject);
       const cancel = () => {
-        finish();
+        fail(aborted());
         this.#model.send({ kind: "mw-cancel", id });
-        reject(aborted());
       };
       until.addEventListener("abort", cancel, { once: true });
       this.#pending.set(id, {
@@ -163,14 +167,8 @@ class Requests {
           onState?.(state === "waiting" ? "waiting" : "running");
         },
         progress: (value) => onProgress?.(value),
-        resolve: (value) => {
-          finish();
-          resolve(value as Answer);
-        },
-        reject: (reason) => {
-          finish();
-          reject(reason);
-        },
+        resolve: ending((value) => resolve(value as Answer)),
+        reject: fail,
       });
       onState?.("sent");
       this.#model.send({ kind: "mw-request", id, name, args });

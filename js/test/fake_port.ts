@@ -24,6 +24,11 @@ export class FakePort<Traits extends object> implements Port<Traits> {
     this.#answerers = { ...answerers };
   }
 
+  /** The traits as they are now. */
+  get traits(): Traits {
+    return { ...this.#traits };
+  }
+
   /** Listeners whose signal has not aborted. */
   get listeners(): number {
     return this.#listeners;

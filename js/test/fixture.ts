@@ -27,7 +27,7 @@ export function fixturePort<Traits extends object>(fixture: Fixture): FakePort<T
 }
 
 /** Arrays in a fixture carry base64 where the wire carries bytes. */
-function withBytes(value: unknown): unknown {
+export function withBytes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withBytes);
   if (typeof value !== "object" || value === null) return value;
   if ("dtype" in value && "data" in value && typeof value.data === "string") {

@@ -63,7 +63,7 @@ function Distribution({ answer, modified }: { answer: PredictAnswer; modified: b
       <thead>
         <tr class={modified ? "mw-muted" : "mw-hidden"}>
           <th scope="col">token</th>
-          <th scope="col" />
+          <td />
           <th scope="col">before</th>
           <th scope="col">after</th>
           <th scope="col">change</th>
