@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,11 +22,13 @@ from mechwidgets.model.checks import check_model
 from mechwidgets.model.hooks import SITES, HookFunction, NamesFilter, select_names, site_name
 from mechwidgets.model.instrument import instrument
 from mechwidgets.model.intervention import Intervention
-from mechwidgets.model.run import Run, ambient, ambient_hooks, running
+from mechwidgets.model.run import Run, ambient, ambient_hooks, in_run
 from mechwidgets.model.tokens import TokenInput, Tokens
 
 ReturnType = Literal["logits", "loss", "both"] | None
 HookSpec = tuple[NamesFilter, HookFunction]
+
+SECONDS_FOR_OTHERS = 0.002
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class HookedModel:
             hf_model, name or getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
         )
         self.lock = threading.RLock()
+        self._waiting: set[int] = set()
         self._tokens = Tokens(tokenizer, self.cfg.n_ctx, self.cfg.d_vocab)
         layers = hf_model.get_submodule(self.architecture.layers)
         self.attention_layers: dict[nn.Module, int] = {
@@ -186,15 +190,17 @@ class HookedModel:
         Raises:
             ValueError: an unknown name, or a hook that returns another shape.
         """
-        with self.hooks(fwd_hooks):
-            return self(input, return_type, prepend_bos)
+        tokens = self.to_tokens(input, prepend_bos)
+        return _returned(self.forward(tokens, self._run(hooks=self._named(fwd_hooks))), tokens, return_type)
 
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[HookSpec] = ()) -> Iterator[HookedModel]:
         """Hooks for every run of this model in a `with` block, in this thread."""
-        named = [(name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)]
-        with ambient(self, named):
+        with ambient(self, self._named(fwd_hooks)):
             yield self
+
+    def _named(self, fwd_hooks: Sequence[HookSpec]) -> list[tuple[str, HookFunction]]:
+        return [(name, function) for spec, function in fwd_hooks for name in select_names(spec, self.hook_names)]
 
     def intervene(self, *interventions: Intervention) -> AbstractContextManager[HookedModel]:
         """Interventions for every run of this model in a `with` block, in this thread: `with model.intervene(mw.ablate(head=(4, 7))): model(...)`.
@@ -214,14 +220,25 @@ class HookedModel:
             run: what the pass carries; by default the hooks that hold in this context.
             kwargs: for the transformers model, such as `logits_to_keep`.
         """
-        with self.lock, running(run or self._run()):
-            logits: torch.Tensor = self.hf_model(
-                input_ids=tokens.to(self.hf_model.device), use_cache=False, **kwargs
-            ).logits
+        carried = run or self._run()
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            with self.lock:
+                self._waiting.discard(me)
+                output = in_run(
+                    carried, lambda: self.hf_model(input_ids=tokens.to(self.hf_model.device), use_cache=False, **kwargs)
+                )
+        finally:
+            self._waiting.discard(me)
+        if self._waiting:
+            # A cell that runs the model in a loop would take the lock again before a waiting click wakes up.
+            time.sleep(SECONDS_FOR_OTHERS)
+        logits: torch.Tensor = output.logits
         return logits
 
-    def _run(self, keep: Sequence[str] = ()) -> Run:
-        return Run(self, ambient_hooks(self), keep, self._read_only)
+    def _run(self, hooks: Sequence[tuple[str, HookFunction]] = (), keep: Sequence[str] = ()) -> Run:
+        return Run(self, [*ambient_hooks(self), *hooks], keep, self._read_only)
 
     def unembed(self, resid: torch.Tensor) -> torch.Tensor:
         """Logits [..., d_vocab] that the model would give if its last residual stream were `resid` [..., d_model]: final norm, unembedding, soft cap."""

@@ -7,10 +7,10 @@ an interrupt or a second thread cannot leave anything behind: what a pass should
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Protocol
+from contextvars import ContextVar, copy_context
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from mechwidgets.model.architectures import Architecture
 from mechwidgets.model.hooks import HookFunction, HookPoint
 
 Hooks = Sequence[tuple[str, HookFunction]]
+T = TypeVar("T")
 
 
 class Owner(Protocol):
@@ -102,14 +103,17 @@ def current_run() -> Run | None:
     return _current.get()
 
 
-@contextmanager
-def running(run: Run) -> Iterator[Run]:
-    """Make `run` current in this context."""
-    token = _current.set(run)
-    try:
-        yield run
-    finally:
-        _current.reset(token)
+def in_run(run: Run, function: Callable[[], T]) -> T:
+    """Call `function` with `run` current.
+
+    It is called in a copy of the context, so that nothing can leave the run behind, not even an interrupt between two instructions of ours.
+    """
+
+    def call() -> T:
+        _current.set(run)
+        return function()
+
+    return copy_context().run(call)
 
 
 @contextmanager

@@ -66,13 +66,13 @@ def test_clicking_a_head_and_switching_it_off_moves_the_next_token(page, attenti
     prediction = attention.get_by_role("region", name="Next token")
     expect(prediction).to_contain_text("0.923")
     attention.get_by_role("button", name="Switch head off").click()
-    expect(prediction).to_contain_text("0.872")
+    expect(prediction).to_contain_text("0.873")
     wait_ready(attention)
     expect(attention).to_contain_text("modified")
     assert page.execute("print(attention.interventions)") == "[Intervention('z', layer=23, head=3)]\n"
     assert page.execute(UNTOUCHED) == "True\n"
     attention.get_by_role("button", name="Switch head on").click()
-    expect(prediction).not_to_contain_text("0.872")
+    expect(prediction).not_to_contain_text("0.873")
     assert page.execute("print(attention.interventions)") == "[]\n"
 
 
@@ -147,7 +147,7 @@ def test_a_click_is_answered_beside_a_busy_cell_and_does_not_see_its_edits(page,
     )
     page.page.evaluate(start, busy)
     attention.get_by_role("button", name="Switch head off").click()
-    expect(attention.get_by_role("region", name="Next token")).to_contain_text("0.872", timeout=7_000)
+    expect(attention.get_by_role("region", name="Next token")).to_contain_text("0.873", timeout=7_000)
     assert page.page.evaluate("window.cellEnded") is False, "the answer came only after the cell"
     page.page.wait_for_function("window.cellEnded", timeout=20_000)
 

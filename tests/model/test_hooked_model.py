@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import pytest
@@ -16,6 +17,7 @@ from transformers import (
 )
 
 import mechwidgets as mw
+from mechwidgets.model.run import current_run
 from tests.models import FAMILIES, tiny_hf_model, tiny_model
 
 TOKENS = torch.tensor([[5, 9, 3, 9, 30, 7, 12], [1, 4, 4, 8, 2, 20, 49]])
@@ -226,6 +228,56 @@ def test_threads_with_different_interventions_do_not_meet():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_click_gets_its_turn_beside_a_loop():
+    model = tiny_model()
+    answered, stop = [], threading.Event()
+
+    def loop():
+        while not stop.is_set():
+            model(TOKENS)
+
+    looping = threading.Thread(target=loop)
+    looping.start()
+    for _ in range(20):
+        click = threading.Thread(target=lambda: answered.append(model(TOKENS)))
+        click.start()
+        click.join(20)
+    stop.set()
+    looping.join()
+    assert len(answered) == 20
+    assert model._waiting == set()
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing_behind():
+    model = tiny_model()
+    before = model(TOKENS)
+    interrupted = 0
+    for moment in range(0, 600, 7):
+        calls = iter(range(moment, -1, -1))
+
+        def interrupt(frame, event, arg, calls=calls):
+            if event in ("call", "return") and "mechwidgets" in frame.f_code.co_filename and next(calls, 0) == 0:
+                sys.settrace(None)
+                frame.f_trace = None
+                raise KeyboardInterrupt
+            return interrupt
+
+        sys.settrace(interrupt)
+        try:
+            model.run_with_hooks(TOKENS, fwd_hooks=[("z", lambda z, hook: z * 0)])
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        assert current_run() is None
+        assert torch.equal(model(TOKENS), before)
+    assert interrupted > 40
+    other = threading.Thread(target=lambda: model(TOKENS), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive(), "the lock was left behind"
 
 
 def test_the_users_own_module_hooks_keep_working():
