@@ -17,6 +17,7 @@ import { paintCells } from "./canvas";
 import { StatusLine } from "./components";
 import { preactView } from "./frame";
 import { Grid, type GridProps } from "./grid";
+import { mount } from "./mount";
 
 const SURFACE = { light: [255, 255, 255], dark: [17, 17, 17] };
 
@@ -64,6 +65,20 @@ it("draws the value of each cell, and draws again when the theme changes", async
   await painted();
   expect(cellColour(element, { row: 0, col: 0 })).toEqual(SURFACE.dark);
   expect(cellColour(element, { row: 3, col: 4 })).toEqual([227, 241, 255]);
+});
+
+it("takes its colours when it comes into the page, if it was drawn before that", async () => {
+  setTheme("dark");
+  const host = document.createElement("div");
+  const controller = new AbortController();
+  mount(host, "grid", gridView(), new FakePort({}), controller.signal);
+  await painted();
+  document.body.append(host);
+  await painted();
+  await painted();
+  expect(cellColour(grid(host, "Cells"), { row: 3, col: 4 })).toEqual([227, 241, 255]);
+  controller.abort();
+  host.remove();
 });
 
 it("says what is under the pointer, and a hint when nothing is", async () => {

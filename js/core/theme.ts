@@ -32,12 +32,25 @@ export function watchTheme(root: HTMLElement, signal: AbortSignal): ReadonlySign
   sentinel.className = "mw-theme-sentinel";
   sentinel.setAttribute("aria-hidden", "true");
   root.append(sentinel);
+  let due = 0;
   const refresh = () => {
-    theme.value = readTheme(root);
+    // Once a frame: a theme changes several colours, and each ends in an event of its own.
+    cancelAnimationFrame(due);
+    due = requestAnimationFrame(() => {
+      theme.value = readTheme(root);
+    });
   };
   sentinel.addEventListener("transitionend", refresh, { signal });
-  // A sentinel in a hidden tab runs no transition.
-  document.addEventListener("visibilitychange", refresh, { signal });
+  // JupyterLab takes the notebook off the page for a moment while it loads a theme, which cancels transitions.
+  sentinel.addEventListener("transitioncancel", refresh, { signal });
+  // A host may draw first and put the picture into the page later, or hide it: only what is laid out has colours.
+  const observer = new ResizeObserver(refresh);
+  observer.observe(sentinel);
+  const stop = () => {
+    cancelAnimationFrame(due);
+    observer.disconnect();
+  };
+  signal.addEventListener("abort", stop, { once: true });
   return theme;
 }
 

@@ -13,9 +13,7 @@ interface Traits {
 function connect(traits: Record<string, unknown> = {}) {
   const model = new FakeModel(traits);
   const controller = new AbortController();
-  const el = document.createElement("div");
-  const port = modelPort<Traits>(model.asModel, el, controller.signal);
-  return { model, port, el, end: () => controller.abort() };
+  return { model, port: modelPort<Traits>(model.asModel, controller.signal) };
 }
 
 describe("traits", () => {
@@ -175,26 +173,29 @@ describe("a request", () => {
 });
 
 describe("a kernel that is gone", () => {
-  it("ends the requests that wait, and refuses new ones", async () => {
-    const { port, model, el, end } = connect();
+  it.each([
+    ["restarted", "comm_live_update"],
+    ["closed the widget", "comm:close"],
+  ])("%s: ends the requests that wait, and refuses new ones", async (_, event) => {
+    const { port, model } = connect();
     const changed = vi.fn();
     port.onCapabilities(changed, new AbortController().signal);
     const waiting = port.request("pattern", {});
     expect(port.capabilities).toEqual({ live: true, detached: false });
-    el.classList.add("jupyter-widgets-disconnected");
-    model.trigger("comm_live_update");
+    model.trigger(event);
     await expect(waiting).rejects.toMatchObject({ errorType: "Detached" });
-    expect(changed).toHaveBeenCalled();
+    expect(changed).toHaveBeenCalledOnce();
     expect(port.capabilities).toEqual({ live: false, detached: true });
     await expect(port.request("pattern", {})).rejects.toThrow(/Run the cell again/);
-    end();
   });
 
-  it("is noticed when its comm closes", async () => {
+  it("is noticed when nothing can be sent to it", async () => {
     const { port, model } = connect();
-    const waiting = port.request("pattern", {});
-    model.trigger("comm:close");
-    await expect(waiting).rejects.toMatchObject({ errorType: "Detached" });
+    vi.spyOn(model, "send").mockImplementation(() => {
+      throw new Error("Cannot send");
+    });
+    await expect(port.request("pattern", {})).rejects.toMatchObject({ errorType: "Detached" });
+    expect(port.capabilities.detached).toBe(true);
   });
 });
 

@@ -17,25 +17,21 @@ export function define<Traits extends object>(kind: string, view: View<Traits>) 
       // A host older than anywidget 0.11 gives no signal and calls the function returned here.
       const ended = new AbortController();
       const whole = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
-      mount(el, kind, view, modelPort<Traits>(model, el, whole), whole);
+      mount(el, kind, view, modelPort<Traits>(model, whole), whole);
       return () => ended.abort();
     },
   };
 }
 
-export function modelPort<Traits extends object>(
-  model: AnyModel,
-  el: HTMLElement,
-  signal: AbortSignal,
-): Port<Traits> {
-  const connection = watchConnection(model, el, signal);
+export function modelPort<Traits extends object>(model: AnyModel, signal: AbortSignal): Port<Traits> {
+  const connection = new Connection(model, signal);
   const requests = new Requests(model, connection, signal);
   /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
   const decoded = new WeakMap<object, unknown>();
   const saveSoon = oncePerTask(() => model.save_changes());
   return {
     get capabilities() {
-      return connection.capabilities();
+      return connection.capabilities;
     },
     get<Name extends keyof Traits & string>(name: Name): Traits[Name] {
       const raw: unknown = model.get(name);
@@ -78,32 +74,31 @@ function listen(
   signal.addEventListener("abort", () => model.off(event, listener), { once: true });
 }
 
-interface Connection {
-  capabilities(): Capabilities;
-  listen(listener: () => void, signal: AbortSignal): void;
-}
+/** Whether the kernel's side of the model is there. */
+class Connection {
+  readonly #events = new EventTarget();
+  #lost = false;
 
-/** ipywidgets marks a view whose kernel is gone with a class, on one of our ancestors. */
-function watchConnection(model: AnyModel, el: HTMLElement, signal: AbortSignal): Connection {
-  const events = new EventTarget();
-  let closed = false;
-  const detached = () => closed || el.closest(".jupyter-widgets-disconnected") !== null;
-  // After the listener of ipywidgets' own view has set the class.
-  const changed = () => queueMicrotask(() => events.dispatchEvent(new Event("change")));
-  listen(model, "comm_live_update", changed, signal);
-  listen(
-    model,
-    "comm:close",
-    () => {
-      closed = true;
-      changed();
-    },
-    signal,
-  );
-  return {
-    capabilities: () => ({ live: !detached(), detached: detached() }),
-    listen: (listener, until) => events.addEventListener("change", listener, { signal: until }),
-  };
+  constructor(model: AnyModel, signal: AbortSignal) {
+    // ipywidgets gives a model its connection once, when it makes it; afterwards it only takes it away: on a restart of
+    // the kernel by the first event, when the widget is closed by the second.
+    listen(model, "comm_live_update", () => this.lose(), signal);
+    listen(model, "comm:close", () => this.lose(), signal);
+  }
+
+  get capabilities(): Capabilities {
+    return { live: !this.#lost, detached: this.#lost };
+  }
+
+  listen(listener: () => void, signal: AbortSignal): void {
+    this.#events.addEventListener("change", listener, { signal });
+  }
+
+  lose(): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#events.dispatchEvent(new Event("change"));
+  }
 }
 
 interface Pending {
@@ -130,7 +125,7 @@ class Requests {
     this.#connection = connection;
     this.#signal = signal;
     listen(model, "msg:custom", (message, buffers) => this.#receive(message, buffers), signal);
-    connection.listen(() => this.#rejectAllIfDetached(), signal);
+    connection.listen(() => this.#rejectAll(), signal);
   }
 
   start<Answer>(
@@ -138,7 +133,7 @@ class Requests {
     args: object,
     { signal, onProgress, onState }: RequestOptions,
   ): Promise<Answer> {
-    if (!this.#connection.capabilities().live) {
+    if (!this.#connection.capabilities.live) {
       return Promise.reject(new RequestError(DETACHED_MESSAGE, "Detached"));
     }
     const until = signal ? AbortSignal.any([signal, this.#signal]) : this.#signal;
@@ -158,7 +153,7 @@ class Requests {
       const fail = ending<unknown>(reject);
       const cancel = () => {
         fail(aborted());
-        this.#model.send({ kind: "mw-cancel", id });
+        this.#send({ kind: "mw-cancel", id });
       };
       until.addEventListener("abort", cancel, { once: true });
       this.#pending.set(id, {
@@ -171,8 +166,17 @@ class Requests {
         reject: fail,
       });
       onState?.("sent");
-      this.#model.send({ kind: "mw-request", id, name, args });
+      this.#send({ kind: "mw-request", id, name, args });
     });
+  }
+
+  #send(message: { kind: string; id: string; [field: string]: unknown }): void {
+    try {
+      this.#model.send(message);
+    } catch {
+      // The kernel's connection is closed for good; that ends every request, this one too.
+      this.#connection.lose();
+    }
   }
 
   /** Messages of other views, of finished requests and of other protocols share this channel. */
@@ -188,8 +192,7 @@ class Requests {
     }
   }
 
-  #rejectAllIfDetached(): void {
-    if (this.#connection.capabilities().live) return;
+  #rejectAll(): void {
     const lost = new RequestError(DETACHED_MESSAGE, "Detached");
     for (const pending of [...this.#pending.values()]) pending.reject(lost);
   }

@@ -47,7 +47,7 @@ export function TokenStrip(props: TokenStripProps) {
         ref={box}
         class="mw-tokens mw-code"
         role="listbox"
-        aria-label="Tokens of the prompt"
+        aria-label="Tokens"
         tabIndex={0}
         aria-activedescendant={`${id}-${props.token}`}
         onPointerLeave={() => point(null)}
