@@ -90,9 +90,6 @@ class Requests:
         """Take a message from the picture; returns the thread that answers a request."""
         if not isinstance(content, dict) or not isinstance(content.get("id"), str):
             return None
-        if content.get("kind") == "mw-ping":
-            self._send({"kind": "mw-pong", "id": content["id"]}, [])
-            return None
         if content.get("kind") == "mw-cancel":
             request = self._running.get(content["id"])
             if request:

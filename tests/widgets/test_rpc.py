@@ -177,12 +177,6 @@ def test_progress_is_sent_and_not_too_often():
     assert wire.kinds().count("mw-progress") == wire.messages[-1]["value"] < 100
 
 
-def test_a_ping_is_answered():
-    wire = Wire()
-    wire.requests.receive({"kind": "mw-ping", "id": "1"})
-    assert wire.messages == [{"kind": "mw-pong", "id": "1"}]
-
-
 def test_closing_cancels_everything():
     started = threading.Event()
 
