@@ -54,9 +54,12 @@ export function setTheme(theme: ThemeName): void {
   document.body.dataset.jpThemeLight = String(theme === "light");
 }
 
-/** Until effects have run and a frame has been painted after them. */
+/** Until effects have run, what they changed is rendered, and the canvas is painted: each takes a frame and a timer. */
 export async function painted(): Promise<void> {
-  for (let frame = 0; frame < 3; frame++) await new Promise((done) => requestAnimationFrame(done));
+  for (let frame = 0; frame < 3; frame++) {
+    await new Promise((done) => requestAnimationFrame(done));
+    await new Promise((done) => setTimeout(done));
+  }
 }
 
 export async function until(condition: () => boolean, what: string): Promise<void> {

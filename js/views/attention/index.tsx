@@ -18,7 +18,7 @@ import type { PatternAnswer, PredictAnswer, Traits } from "./traits";
 
 /** In CSS pixels, the gaps between columns included. */
 const TWO_COLUMNS = 720;
-const HEAD_WIDTH = 440;
+const HEAD_WIDTH = 400;
 const PREDICTION_WIDTH = 344;
 
 export const attention = preactView<Traits>(Attention, styleText);

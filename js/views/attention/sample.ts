@@ -27,8 +27,9 @@ export function samplePattern(layer: number, head: number, tokens: readonly stri
   const sharpness = 1.5 + 3 * noise(layer, head, 7);
   const pattern = new Float32Array(size * size);
   for (let destination = 0; destination < size; destination++) {
+    const targets = new Set(targetOf(kind, tokens, destination));
     const scores = Array.from({ length: destination + 1 }, (_, source) => {
-      const wanted = targetOf(kind, tokens, destination).includes(source) ? sharpness : 0;
+      const wanted = targets.has(source) ? sharpness : 0;
       return Math.exp(wanted + 1.2 * noise(layer * 31 + head, destination, source));
     });
     const total = scores.reduce((sum, score) => sum + score, 0);
