@@ -327,14 +327,16 @@ describe("switching heads off", () => {
     button(root, "Switch head off").click();
     await painted();
     expect(root.dataset.state).toBe("busy");
-    expect(predictionRows(root)[0]?.[0]).toBe("·Mary");
+    // What is shown is still about the model as it is, and says so: no zeros as if the head did nothing.
+    expect(predictionRows(root)[0]).toEqual(["·Mary", "0.916"]);
+    expect(root.querySelector<HTMLElement>(".mw-bars")?.dataset.stale).toBe("true");
     answer.reject(new RequestError("The model gave NaN with L4H7 off.", "ValueError"));
     await painted();
     expect(root.dataset.state).toBe("error");
     expect(root.querySelector('.mw-prediction [role="alert"]')?.textContent).toBe(
       "The model gave NaN with L4H7 off.",
     );
-    expect(predictionRows(root)[0]?.[0]).toBe("·Mary");
+    expect(predictionRows(root)[0]).toEqual(["·Mary", "0.916"]);
     port.answer("predict", () => samplePortPrediction());
     button(root, "Try again").click();
     await painted();

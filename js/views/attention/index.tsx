@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { Button, ErrorLine, Header, PromptForm, StatusLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { preactView, useFrame } from "../../core/frame";
-import { headName, isHeadOff, toggleHead } from "../../core/intervention";
+import { headName, type Intervention, isHeadOff, toggleHead } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
@@ -98,18 +98,27 @@ function useAttentionTraits(port: Port<Traits>): Traits {
   };
 }
 
-/** Asks again whenever the prompt or the changes differ; the last answer stays until the next one is there. */
+/** Asks again whenever the prompt or the changes differ; the last answer stays, paled, until the next one is there. */
 function usePrediction(port: Port<Traits>, { tokens, interventions }: Traits) {
   const request = useRequest<PredictAnswer, Traits>(port, "predict");
-  const answer = useSignal<PredictAnswer | null>(null);
+  const last = useSignal<{ answer: PredictAnswer; tokens: object; interventions: Intervention[] } | null>(
+    null,
+  );
   const ask = async () => {
-    const next = await request.send({ interventions });
-    if (next) answer.value = next;
+    const answer = await request.send({ interventions });
+    if (answer) last.value = { answer, tokens, interventions };
   };
   useEffect(() => {
     void ask();
   }, [tokens, interventions]);
-  return { request, answer: answer.value, onRetry: () => void ask() };
+  const known = last.value;
+  return {
+    request,
+    answer: known?.answer ?? null,
+    compares: (known?.interventions.length ?? 0) > 0,
+    stale: known?.tokens !== tokens || known.interventions !== interventions,
+    onRetry: () => void ask(),
+  };
 }
 
 interface HeadPanelProps {

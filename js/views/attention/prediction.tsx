@@ -8,19 +8,24 @@ import type { PredictAnswer } from "./traits";
 
 export interface PredictionProps {
   answer: PredictAnswer | null;
+  /** The answer is about changes, not about the model as it is. */
+  compares: boolean;
+  /** The answer is the one before the prompt or the changes that are shown now. */
+  stale: boolean;
   request: UsedRequest<PredictAnswer>;
   interventions: readonly Intervention[];
   onInterventions: (interventions: Intervention[]) => void;
   onRetry: () => void;
 }
 
-export function Prediction({ answer, request, interventions, onInterventions, onRetry }: PredictionProps) {
+export function Prediction(props: PredictionProps) {
+  const { answer, compares, stale, request, interventions, onInterventions, onRetry } = props;
   const modified = interventions.length > 0;
   return (
     <section class="mw-prediction" aria-label="Next token">
       <div class="mw-row">
         <strong>Next token</strong>
-        {modified && answer && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
+        {compares && answer && !stale && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
         <span class="mw-space" />
         {modified && <Button onClick={() => onInterventions([])}>Reset</Button>}
       </div>
@@ -49,19 +54,27 @@ export function Prediction({ answer, request, interventions, onInterventions, on
           <Button onClick={onRetry}>Try again</Button>
         </div>
       )}
-      {answer ? <Distribution answer={answer} modified={modified} /> : <div class="mw-bars-space" />}
+      {answer ? <Distribution {...{ answer, compares, stale }} /> : <div class="mw-bars-space" />}
     </section>
   );
 }
 
-function Distribution({ answer, modified }: { answer: PredictAnswer; modified: boolean }) {
+function Distribution({
+  answer,
+  compares,
+  stale,
+}: {
+  answer: PredictAnswer;
+  compares: boolean;
+  stale: boolean;
+}) {
   const { tokens, before, after } = answer;
   const largest = Math.max(...before.data, ...after.data);
   const width = (probability: number) => `${(100 * probability) / largest}%`;
   return (
-    <table class="mw-bars">
+    <table class="mw-bars" data-stale={stale} aria-busy={stale}>
       <thead>
-        <tr class={modified ? "mw-muted" : "mw-hidden"}>
+        <tr class={compares ? "mw-muted" : "mw-hidden"}>
           <th scope="col">token</th>
           <td />
           <th scope="col">before</th>
@@ -80,12 +93,12 @@ function Distribution({ answer, modified }: { answer: PredictAnswer; modified: b
               <td class="mw-bar" aria-hidden="true">
                 <div>
                   <span class="mw-bar-after" style={{ width: width(is) }} />
-                  {modified && <span class="mw-bar-before" style={{ width: width(was) }} />}
+                  {compares && <span class="mw-bar-before" style={{ width: width(was) }} />}
                 </div>
               </td>
-              {modified && <td class="mw-muted">{probabilityText(was)}</td>}
+              {compares && <td class="mw-muted">{probabilityText(was)}</td>}
               <td>{probabilityText(is)}</td>
-              {modified && <td>{formatChange(is - was)}</td>}
+              {compares && <td>{formatChange(is - was)}</td>}
             </tr>
           );
         })}
