@@ -46,8 +46,8 @@ it.each(THEMES)(
     expect(colourAt(theme.diverging, 0.5)).toBe(theme.surface);
     expect(middle).toBeDefined();
     expect(Math.abs(lightness(low as Rgb) - lightness(high as Rgb))).toBeLessThan(12);
-    expect(low?.[2]).toBeGreaterThan(low?.[0] ?? 0);
-    expect(high?.[0]).toBeGreaterThan(high?.[2] ?? 0);
+    expect(low?.[0]).toBeGreaterThan(low?.[2] ?? 0);
+    expect(high?.[2]).toBeGreaterThan(high?.[0] ?? 0);
   },
 );
 

@@ -22,7 +22,7 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
   const { detached } = frame.capabilities.value;
   const busy = frame.requests.value.some((request) => request.pending.value);
   return (
-    <header class="mw-header">
+    <div class="mw-header">
       <strong>{title || name}</strong>
       <span class="mw-muted">{title ? `${name} · ${modelName}` : modelName}</span>
       {badge && <span class="mw-badge">{badge}</span>}
@@ -34,7 +34,7 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
       {busy && <span class="mw-spinner" aria-hidden="true" />}
       <span class="mw-space" />
       {children}
-    </header>
+    </div>
   );
 }
 
@@ -204,7 +204,7 @@ export function StatusLine({ hint }: { hint: string }) {
   const frame = useFrame();
   const activity = activityText(frame.requests.value);
   return (
-    <footer class="mw-footer">
+    <div class="mw-footer">
       <span class="mw-status" aria-live="polite">
         {frame.status.value}
       </span>
@@ -214,7 +214,7 @@ export function StatusLine({ hint }: { hint: string }) {
         {activity && <span class="mw-spinner" aria-hidden="true" />}
         {activity}
       </span>
-    </footer>
+    </div>
   );
 }
 

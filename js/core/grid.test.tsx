@@ -84,7 +84,7 @@ it("takes its colours when it comes into the page, if it was drawn before that",
 it("says what is under the pointer, and a hint when nothing is", async () => {
   const onHover = vi.fn();
   const { element, root } = await showGrid({ onHover });
-  expect(root.querySelector("footer")?.textContent).toBe("a hint");
+  expect(root.querySelector(".mw-footer")?.textContent).toBe("a hint");
   await hoverCell(element, { row: 2, col: 3 });
   expect(status(root)).toBe("row 2, column 3");
   expect(onHover).toHaveBeenLastCalledWith({ row: 2, col: 3 });

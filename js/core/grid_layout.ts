@@ -32,14 +32,17 @@ export const EDGE = 2;
 export const LABEL_GAP = 6;
 export const MAX_LABEL = 92;
 const LABEL_LINE = 12;
+/** Between labels that stand side by side. */
+const LABEL_MARGIN = 4;
 
 export function layOutGrid(spec: GridSpec, measure: (text: string) => number): GridLayout {
   const widest = (labels: readonly string[] | null) =>
     Math.min(MAX_LABEL, Math.ceil((labels ?? []).reduce((most, label) => Math.max(most, measure(label)), 0)));
   const rowLabel = widest(spec.rowLabels);
   const colLabel = widest(spec.colLabels);
-  const uprightCols = colLabel > spec.cellWidth - 2 && !isNumbering(spec.colLabels);
-  const colExtent = uprightCols ? LABEL_LINE : colLabel + 4;
+  const acrossExtent = colLabel + LABEL_MARGIN;
+  const uprightCols = acrossExtent > spec.cellWidth && !isNumbering(spec.colLabels);
+  const colExtent = uprightCols ? LABEL_LINE : acrossExtent;
   const left = (spec.rowTitle ? TITLE_SPACE : 0) + (spec.rowLabels ? rowLabel + LABEL_GAP : EDGE);
   const labelHeight = uprightCols ? colLabel : LABEL_LINE;
   const top = (spec.colTitle ? TITLE_SPACE : 0) + (spec.colLabels ? labelHeight + LABEL_GAP : EDGE);

@@ -13,7 +13,7 @@ export interface Theme {
   readonly missing: string;
   /** 0 is the surface's colour, 1 the strongest. */
   readonly sequential: ColourMap;
-  /** 0 blue, 0.5 the surface's colour, 1 orange. */
+  /** 0 orange, 0.5 the surface's colour, 1 blue. */
   readonly diverging: ColourMap;
   readonly uiFont: string;
   readonly codeFont: string;

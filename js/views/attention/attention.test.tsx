@@ -71,7 +71,7 @@ describe("the picture", () => {
   it("shows the recorded run of the real model", async () => {
     const { root, matrix } = await showAttention(fixturePort<Traits>(recorded));
     await until(() => root.dataset.state === "ready", "the recorded answers");
-    expect(root.querySelector("header")?.textContent).toContain("smollm2-135m");
+    expect(root.querySelector(".mw-header")?.textContent).toContain("smollm2-135m");
     expect(predictionRows(root)[0]).toEqual(["·Mary", "0.923"]);
     await hoverCell(matrix(), { row: 13, col: 9 });
     expect(status(root)).toMatch(/^' to' → ' John': 0\.\d+$/);

@@ -22,8 +22,8 @@ export interface HeadsMapProps {
 const MIN_CELL = 12;
 const MAX_CELL = 36;
 const MAP_WIDTH = 400;
-const MAP_HEIGHT = 490;
-const MAX_HEIGHT = 540;
+const MAP_HEIGHT = 560;
+const MAX_HEIGHT = 620;
 /** A wider map scrolls; style.css has the same number. */
 const MAX_WIDTH = 448;
 

@@ -41,7 +41,7 @@ function Attention({ port }: { port: Port<Traits> }) {
         badge={modified ? "modified" : null}
       />
       <PromptForm fields={[{ name: "prompt", label: "Prompt", value: traits.prompt }]} request={setPrompt} />
-      <div class="mw-attention" data-columns={useColumns(traits.n_layers, traits.n_heads)}>
+      <div class="mw-attention" data-arrangement={useArrangement(traits.n_layers, traits.n_heads)}>
         <HeadsMap
           traits={traits}
           layer={layer}
@@ -71,12 +71,15 @@ function Attention({ port }: { port: Port<Traits> }) {
   );
 }
 
-/** As many columns as leave the chosen head room to be read. */
-function useColumns(layers: number, heads: number): 1 | 2 | 3 {
+type Arrangement = "columns" | "prediction-below" | "head-below" | "stacked";
+
+/** As much side by side as leaves the chosen head room to be read. */
+function useArrangement(layers: number, heads: number): Arrangement {
   const width = useFrame().width.value;
   const room = width - headsMapWidth(layers, heads);
-  if (width < TWO_COLUMNS) return 1;
-  return room >= HEAD_WIDTH + PREDICTION_WIDTH ? 3 : 2;
+  if (room >= HEAD_WIDTH + PREDICTION_WIDTH) return "columns";
+  if (width >= TWO_COLUMNS) return "prediction-below";
+  return room >= PREDICTION_WIDTH ? "head-below" : "stacked";
 }
 
 /** All traits as plain values; a change of any draws the view again. */
