@@ -16,7 +16,6 @@ from mechwidgets.model.cache import ActivationCache
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import HookFunction, HookPoint
 from mechwidgets.model.intervention import Intervention
-from mechwidgets.model.run import Run
 
 # Rows are cheap until the batch is wide enough to keep the machine's matrix units busy; beyond that they only cost memory.
 TOKENS_PER_BATCH = 512
@@ -73,7 +72,7 @@ def _run_rows(
     rows_at: defaultdict[str, list[tuple[int, Intervention]]] = defaultdict(list)
     for row, intervention in enumerate(interventions):
         rows_at[intervention.name].append((row, intervention))
-    run = Run(model, [(name, _row_hook(rows)) for name, rows in rows_at.items()])
+    run = model.new_run([(name, _row_hook(rows)) for name, rows in rows_at.items()])
     with torch.no_grad():
         logits = model.forward(tokens.expand(len(interventions), -1), run, logits_to_keep=1)
     return metric(logits)

@@ -168,7 +168,7 @@ class HookedModel:
             The logits (or what return_type says) and an ActivationCache of detached tensors.
         """
         tokens = self.to_tokens(input, prepend_bos)
-        run = self._run(keep=select_names(names_filter, self.hook_names))
+        run = self.new_run(keep=select_names(names_filter, self.hook_names))
         logits = self.forward(tokens, run)
         cache = ActivationCache(run.kept, self.cfg.n_layers)
         return _returned(logits, tokens, return_type), cache.remove_batch_dim() if remove_batch_dim else cache
@@ -191,7 +191,7 @@ class HookedModel:
             ValueError: an unknown name, or a hook that returns another shape.
         """
         tokens = self.to_tokens(input, prepend_bos)
-        return _returned(self.forward(tokens, self._run(hooks=self._named(fwd_hooks))), tokens, return_type)
+        return _returned(self.forward(tokens, self.new_run(hooks=self._named(fwd_hooks))), tokens, return_type)
 
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[HookSpec] = ()) -> Iterator[HookedModel]:
@@ -220,7 +220,7 @@ class HookedModel:
             run: what the pass carries; by default the hooks that hold in this context.
             kwargs: for the transformers model, such as `logits_to_keep`.
         """
-        carried = run or self._run()
+        carried = run or self.new_run()
         me = threading.get_ident()
         self._waiting.add(me)
         try:
@@ -237,7 +237,8 @@ class HookedModel:
         logits: torch.Tensor = output.logits
         return logits
 
-    def _run(self, hooks: Sequence[tuple[str, HookFunction]] = (), keep: Sequence[str] = ()) -> Run:
+    def new_run(self, hooks: Sequence[tuple[str, HookFunction]] = (), keep: Sequence[str] = ()) -> Run:
+        """A run for `forward`: what holds in this context, then `hooks`; keeps the activations named in `keep` (full hook names)."""
         return Run(self, [*ambient_hooks(self), *hooks], keep, self._read_only)
 
     def unembed(self, resid: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import traitlets
 
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
+from mechwidgets.model.run import suspended
 from mechwidgets.widgets.rpc import Handler, Requests
 
 _STATIC = Path(__file__).parent.parent / "static"
@@ -36,6 +37,8 @@ class Answer:
 
 class View(anywidget.AnyWidget):
     """A picture of a model that answers clicks.
+
+    It shows the model as it is, with the interventions that are switched on in the picture; `with model.hooks(...)` around a cell does not reach it.
 
     A subclass names its kind, which is also the name of its front end: `class AttentionView(View, kind="attention")`; and its inputs, the traits that the
     picture is computed from. Assigning an input runs the model; when that fails, the picture stays as it was.
@@ -70,13 +73,18 @@ class View(anywidget.AnyWidget):
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}.{nearest(name, self.trait_names())}")
         self.model = model
         self._turn = threading.RLock()
-        answer = self._ask(**inputs)
+        answer = self._ask_unmodified(**inputs)
         self._accepted: Answer | None = answer
         self._data = answer.data
         super().__init__(**{"model_name": model.cfg.model_name, **inputs, **answer.traits, **traits})
         self._accepted = None
         self._requests = Requests(self._handlers(), model.lock, self._turn, self.send)
         self.on_msg(lambda _, content, __: self._requests.receive(content))
+
+    def _ask_unmodified(self, **inputs: Any) -> Answer:
+        # Clicks are answered in threads of their own, where hooks of the cell that made the picture do not hold; so they must not here.
+        with suspended():
+            return self._ask(**inputs)
 
     def _ask(self, *args: Any, **inputs: Any) -> Answer:
         """Run the model on the inputs.
@@ -90,6 +98,10 @@ class View(anywidget.AnyWidget):
         """The requests that this picture may send, by name."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        inputs = "".join(f", {name}={getattr(self, name)!r}" for name in self.inputs)
+        return f"{type(self).__name__}({self.model_name!r}{inputs})"
+
     def close(self) -> None:
         """Cancel what runs for this picture and take it off the page."""
         if hasattr(self, "_requests"):
@@ -99,7 +111,8 @@ class View(anywidget.AnyWidget):
     def _set_inputs(self, **inputs: Any) -> None:
         """Change inputs together; nothing changes if the model cannot run them."""
         with self._turn:
-            self._accept(self._ask(**{name: getattr(self, name) for name in self.inputs} | inputs), inputs)
+            whole = {name: getattr(self, name) for name in self.inputs} | inputs
+            self._accept(self._ask_unmodified(**whole), inputs)
 
     def _accept(self, answer: Answer, inputs: Mapping[str, Any]) -> None:
         self._accepted = answer

@@ -48,6 +48,16 @@ def test_a_sweep_equals_one_plain_run_a_cell(family, site, direction):
     np.testing.assert_allclose(result.values.values, expected, atol=1e-4)
 
 
+def test_a_sweep_within_an_intervention_sweeps_the_changed_model():
+    model = tiny_model()
+    plain = mw.patching.sweep(model, CLEAN, CORRUPTED, METRIC)
+    with model.intervene(mw.ablate(head=(1, 0))):
+        inside = mw.patching.sweep(model, CLEAN, CORRUPTED, METRIC)
+        expected = plain_table(model, CORRUPTED, CLEAN, "resid_pre")
+    np.testing.assert_allclose(inside.values, expected, atol=1e-4)
+    assert not np.allclose(inside.values, plain.values)
+
+
 def test_the_result_is_labelled():
     model = tiny_model()
     result = mw.patching.sweep(model, CLEAN, CORRUPTED, METRIC)

@@ -73,6 +73,22 @@ def test_interventions_are_objects_in_python_and_json_on_the_wire():
     assert view.interventions == [mw.ablate(head=(1, 3))]
 
 
+def test_a_picture_shows_the_model_without_the_hooks_of_its_cell():
+    model = tiny_model()
+    plain = mw.AttentionView(model, PROMPT)
+    with model.hooks([("resid_pre", lambda resid, hook: resid * 2)]):
+        inside = mw.AttentionView(model, PROMPT)
+        inside.prompt = "Mary went"
+        inside.prompt = PROMPT
+    assert inside.thumbnails == plain.thumbnails
+    answers = [ask(view, "predict", interventions=[])["value"] for view in (plain, inside)]
+    np.testing.assert_array_equal(answers[0]["before"], answers[1]["before"])
+
+
+def test_it_prints_as_what_it_is():
+    assert repr(mw.AttentionView(tiny_model(), "Mary went")) == "AttentionView('tiny llama', prompt='Mary went')"
+
+
 def test_assigning_a_prompt_runs_it():
     view = mw.AttentionView(tiny_model(), PROMPT)
     view.prompt = "Mary went"
