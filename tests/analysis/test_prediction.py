@@ -21,7 +21,7 @@ def test_it_compares_two_plain_runs():
     assert set(change.token_ids) == set(before.topk(4).indices.tolist()) | set(after.topk(4).indices.tolist())
     np.testing.assert_allclose(change.before, before[change.token_ids].detach(), rtol=1e-5)
     np.testing.assert_allclose(change.after, after[change.token_ids].detach(), rtol=1e-5)
-    assert change.kl == pytest.approx(float((before * (before / after).log()).sum()), rel=1e-4)
+    assert change.kl == pytest.approx((before * (before / after).log()).sum().item(), rel=1e-4)
     assert change.kl > 0
     assert list(change.before) == sorted(change.before, reverse=True)
     assert change.tokens == model.token_texts(change.token_ids)

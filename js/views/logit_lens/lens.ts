@@ -14,6 +14,8 @@ export interface Lens {
   readonly maxEntropy: number;
   /** The row of the model's real output. */
   readonly outputRow: number;
+  /** How many of the most probable tokens each cell has; a long prompt keeps fewer. */
+  readonly kept: number;
   /** The most probable tokens, best first. */
   candidates(row: number, position: number): Candidate[];
   topToken(row: number, position: number): string;
@@ -40,6 +42,7 @@ export function readLens(traits: LensTraits): Lens {
     rowLabels,
     maxEntropy: traits.max_entropy,
     outputRow: rowLabels.length - 1,
+    kept: k,
     candidates(row, position) {
       const first = cell(row, position) * k;
       return Array.from({ length: k }, (_, place) => ({

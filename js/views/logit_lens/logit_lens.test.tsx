@@ -165,6 +165,13 @@ test("a long prompt scrolls in its box, and the keyboard brings its cells into s
   expect(status(picture.root)).toContain("position 255");
 });
 
+test("a picture that keeps fewer tokens says so", async () => {
+  const whole = await show(samplePort());
+  expect(panel(whole)).not.toContain("kept");
+  const short = await show(samplePort({ k: 2 }));
+  expect(panel(short)).toContain("Of a long prompt, only the top 2 tokens are kept.");
+});
+
 test("arrays that do not fit their labels are an error in the picture's place", async () => {
   const port = samplePort();
   port.update({ tokens: ["one"] });

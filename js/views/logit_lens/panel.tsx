@@ -6,6 +6,9 @@ import { quoteToken, tokenLabel } from "../../core/tokens";
 import type { Candidate, Lens } from "./lens";
 import { rowName } from "./words";
 
+/** What the kernel keeps of a prompt that is not long. */
+const USUALLY_KEPT = 10;
+
 export interface CellPanelProps {
   lens: Lens;
   cell: Cell;
@@ -31,6 +34,11 @@ export function CellPanel({ lens, cell, locked, onUnlock }: CellPanelProps) {
           <CandidateRow key={place} candidate={candidate} isOutput={candidate.token === output} />
         ))}
       </ol>
+      {lens.kept < USUALLY_KEPT && (
+        <div class="mw-muted mw-fewer">
+          Of a long prompt, only the top {lens.kept === 1 ? "token is" : `${lens.kept} tokens are`} kept.
+        </div>
+      )}
       <dl class="mw-facts">
         <dt class="mw-muted">entropy</dt>
         <dd>

@@ -132,7 +132,7 @@ test("cells show as they arrive; Stop keeps them and says what is missing; Run g
   picture.button("Stop").click();
   await painted();
   expect(port.sentTo("sweep")[0]?.signal?.aborted).toBe(true);
-  expect(sweepLine(picture)).toBe("Stopped: 300 of 420 cells are not computed.Run");
+  expect(sweepLine(picture)).toBe("Stopped at 120 of 420 cellsRun");
   expect(picture.text()).toContain("not computed");
   port.answer("sweep", () => {
     port.update({ results: DONE });

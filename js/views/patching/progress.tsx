@@ -28,8 +28,8 @@ export function SweepLine({ sweep }: { sweep: Sweep }) {
 function sweepText(total: number, missing: number, running: boolean, live: boolean): string {
   if (running) return `${total - missing} of ${total} cells`;
   if (missing === 0) return `all ${total} cells computed`;
-  const lacking = `${missing} of ${total} cells are not computed`;
-  return live ? `Stopped: ${lacking}.` : `${lacking}; that takes a running kernel.`;
+  if (live) return `Stopped at ${total - missing} of ${total} cells`;
+  return `${missing} of ${total} cells are not computed; that takes a running kernel.`;
 }
 
 function Bar({ done, total }: { done: number; total: number }) {
