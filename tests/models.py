@@ -85,3 +85,8 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_model(family: str = "llama", **changes: Any) -> mw.HookedModel:
     """A wrapped tiny model with a tokenizer."""
     return mw.HookedModel(tiny_hf_model(family, **changes), tiny_tokenizer(), name=f"tiny {family}")
+
+
+def hooks_on(hf_model: Any) -> int:
+    """How many PyTorch hooks are on a model's modules."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in hf_model.modules())
