@@ -68,6 +68,7 @@ class Sweep:
         clean_metric, corrupted_metric: the metric of the two prompts as they are.
 
     Raises:
+        TypeError: a metric that is not one.
         ValueError: a pair or an answer that cannot be used, an unknown site or direction.
     """
 
@@ -86,6 +87,10 @@ class Sweep:
             )
         if direction not in ("denoise", "noise"):
             raise ValueError(f"Unknown direction {direction!r}: it is 'denoise' or 'noise'.")
+        if not isinstance(metric, LogitDiff):
+            raise TypeError(
+                f"metric is what to read from the logits, such as mw.LogitDiff(' Mary', ' John'); got {metric!r}."
+            )
         self.model, self.site, self.direction = model, site, direction
         self.pair = PromptPair.of(model, clean, corrupted)
         self.metric: BoundLogitDiff = metric.bind(model)

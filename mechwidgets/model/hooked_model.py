@@ -206,9 +206,12 @@ class HookedModel:
         """Interventions for every run of this model in a `with` block, in this thread: `with model.intervene(mw.ablate(head=(4, 7))): model(...)`.
 
         Raises:
+            TypeError: something else than an Intervention.
             ValueError: a layer or head that this model does not have.
         """
         for intervention in interventions:
+            if not isinstance(intervention, Intervention):
+                raise TypeError(f"intervene takes interventions such as mw.ablate(head=(4, 7)), got {intervention!r}.")
             intervention.check(self.cfg)
         return self.hooks([intervention.as_hook() for intervention in interventions])
 
@@ -220,6 +223,10 @@ class HookedModel:
             run: what the pass carries; by default the hooks that hold in this context.
             kwargs: for the transformers model, such as `logits_to_keep`.
         """
+        if not self._unwrap.alive:
+            raise RuntimeError(
+                "This model was unwrapped, so it has no hooks any more. Wrap it again: mw.HookedModel(hf_model, tokenizer)."
+            )
         carried = run or self.new_run()
         me = threading.get_ident()
         self._waiting.add(me)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ class View(anywidget.AnyWidget):
         self.on_msg(lambda _, content, __: self._requests.receive(content))
 
     def _ask_unmodified(self, **inputs: Any) -> Answer:
+        for name, value in inputs.items():
+            if not isinstance(value, str):
+                raise TypeError(
+                    f"{name} is one text, got {type(value).__name__}. A picture shows one prompt: for several, make several pictures."
+                )
         # Clicks are answered in threads of their own, where hooks of the cell that made the picture do not hold; so they must not here.
         with suspended():
             return self._ask(**inputs)
@@ -131,10 +137,11 @@ class View(anywidget.AnyWidget):
         return proposal["value"]
 
 
-def _bundle(kind: str) -> Path:
+def _bundle(kind: str) -> str | Path:
     path = _STATIC / f"{kind}.js"
     if not path.is_file():
         raise ImportError(
             f"The front end {path.name} has not been built. In a clone run `make setup`; otherwise install mechwidgets again."
         )
-    return path
+    # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made. Only who edits the front end wants that.
+    return path if os.environ.get("ANYWIDGET_HMR") == "1" else path.read_text(encoding="utf-8")

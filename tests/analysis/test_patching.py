@@ -147,6 +147,11 @@ def test_what_cannot_be_swept_is_refused_before_anything_runs(changes, message, 
         mw.patching.sweep(**{"model": model, "clean": CLEAN, "corrupted": CORRUPTED, "metric": METRIC, **changes})
 
 
+def test_a_metric_that_is_none_is_explained():
+    with pytest.raises(TypeError, match=r"such as mw\.LogitDiff\(' Mary', ' John'\); got ' Mary'"):
+        mw.patching.sweep(tiny_model(), CLEAN, CORRUPTED, " Mary")
+
+
 def test_normalising_without_a_difference_is_refused():
     result = mw.patching.sweep(tiny_model(), CLEAN, CORRUPTED, METRIC)
     flat = type(result)(result.values, 1.0, 1.0001, result.site, result.direction, result.metric)

@@ -74,6 +74,11 @@ def test_position_and_head_limit_it():
     assert changed.nonzero().tolist() == [[5, 2]]
 
 
+def test_something_else_than_an_intervention_is_explained():
+    with pytest.raises(TypeError, match=r"such as mw\.ablate\(head=\(4, 7\)\), got \(0, 1\)"):
+        tiny_model().intervene((0, 1))
+
+
 def test_later_interventions_see_earlier_ones():
     model = tiny_model()
     with model.intervene(Intervention("z", 1, op="patch", value=3.0), Intervention("z", 1, op="add", value=1.0)):

@@ -158,6 +158,8 @@ def test_unwrap_gives_the_model_back_as_it_was():
     assert model.unwrap() is hf_model
     assert hf_model.config._attn_implementation == "sdpa"
     assert hooks_on(hf_model) == 0
+    with pytest.raises(RuntimeError, match=r"was unwrapped.*mw\.HookedModel\(hf_model, tokenizer\)"):
+        model(TOKENS)
 
 
 def test_wrapping_again_does_not_disturb_the_first_wrapper():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -142,6 +144,23 @@ def test_a_request_out_of_range_is_an_error(name, args, message):
 def test_bad_arguments_are_explained(traits, error, message):
     with pytest.raises(error, match=message):
         mw.AttentionView(tiny_model(), PROMPT, **traits)
+
+
+@pytest.mark.parametrize("prompt", [None, [PROMPT, PROMPT], torch.tensor([1, 2])])
+def test_something_else_than_a_text_is_explained(prompt):
+    with pytest.raises(TypeError, match=r"prompt is one text, got \w+\. A picture shows one prompt"):
+        mw.AttentionView(tiny_model(), prompt)
+
+
+def test_a_closed_picture_and_its_model_are_let_go():
+    model = tiny_model()
+    view = mw.AttentionView(model, PROMPT)
+    ask(view, "predict", interventions=[OFF])
+    gone = [weakref.ref(view), weakref.ref(model), weakref.ref(model.hf_model)]
+    view.close()
+    del view, model
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None, None]
 
 
 def test_something_else_than_a_hooked_model_is_explained():
