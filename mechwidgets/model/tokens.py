@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,9 @@ class Tokens:
         Raises:
             ValueError: no tokens, too many, ids outside the vocabulary, texts of different lengths, or a BOS that the tokenizer lacks.
         """
+        if isinstance(text, Mapping):
+            # what a tokenizer returns; iterated over, it is its keys
+            text = text["input_ids"]
         if isinstance(text, torch.Tensor):
             tokens = text.long()
             tokens = tokens[None] if tokens.ndim == 1 else tokens

@@ -13,6 +13,7 @@ from mechwidgets.analysis.metrics import LogitDiff
 from mechwidgets.analysis.patching import SITES, Cells, PatchingResult, Sweep
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.intervention import check_range
+from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, View
@@ -104,9 +105,10 @@ class PatchingView(View, kind="patching"):
     def result(self) -> PatchingResult:
         """The result for the site that is shown; runs what has not been run yet."""
         with self._turn:
-            if self.results[self.site] is None:
-                self._fill(self.site)
-            table = self._table(self.site)
+            with suspended():
+                if self.results[self.site] is None:
+                    self._fill(self.site)
+                table = self._table(self.site)
             return table.sweep.result(table.values)
 
     def _ask(self, clean: str, corrupted: str, answer: str, wrong: str) -> Answer:

@@ -122,11 +122,12 @@ class View(anywidget.AnyWidget):
 
     def _accept(self, answer: Answer, inputs: Mapping[str, Any]) -> None:
         self._accepted = answer
+        # Before the traits: whoever observes them may ask for more at once.
+        self._data = answer.data
         try:
             with self.hold_sync():
                 for name, value in {**inputs, **answer.traits}.items():
                     setattr(self, name, value)
-            self._data = answer.data
         finally:
             self._accepted = None
 

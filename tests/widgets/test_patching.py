@@ -59,6 +59,19 @@ def test_result_is_there_without_a_front_end(view):
     assert view.result.site == "z"
 
 
+def test_hooks_of_the_cell_do_not_reach_the_result(view):
+    plain = expected(view, "resid_pre")
+    with view.model.hooks([("resid_pre", lambda resid, hook: resid * 2)]):
+        inside = view.result
+    np.testing.assert_array_equal(inside.values, plain.values)
+
+
+def test_an_observer_may_ask_for_the_result_of_the_new_pair(view):
+    view.observe(lambda change: view.result, "clean_tokens")
+    view.set_prompts("Mary gave", "John gave", " a", " the")
+    np.testing.assert_array_equal(view.result.values, expected(view, "resid_pre").values)
+
+
 def test_a_stopped_sweep_goes_on_where_it_was(view, monkeypatch):
     monkeypatch.setattr(replay, "TOKENS_PER_BATCH", 11)
     progress = []
