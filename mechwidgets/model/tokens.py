@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from mechwidgets.model.hooked_model import HookedModel
 
-TokenInput = str | Sequence[str] | Sequence[int] | torch.Tensor
+TokenInput = str | Sequence[str] | Sequence[int] | torch.Tensor | Mapping[str, Any]
 
 
 class Tokens:
@@ -40,7 +40,7 @@ class Tokens:
         """
         if isinstance(text, Mapping):
             # what a tokenizer returns; iterated over, it is its keys
-            text = text["input_ids"]
+            return self.encode(text["input_ids"])
         if isinstance(text, torch.Tensor):
             tokens = text.long()
             tokens = tokens[None] if tokens.ndim == 1 else tokens
