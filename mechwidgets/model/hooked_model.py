@@ -195,7 +195,7 @@ class HookedModel:
 
     @contextmanager
     def hooks(self, fwd_hooks: Sequence[HookSpec] = ()) -> Iterator[HookedModel]:
-        """Hooks for every run of this model in a `with` block, in this thread."""
+        """Hooks for every run of this model in a `with` block, in this thread; calls of `hf_model` itself, such as `hf_model.generate`, do not see them."""
         with ambient(self, self._named(fwd_hooks)):
             yield self
 
