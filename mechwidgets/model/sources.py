@@ -19,7 +19,6 @@ from mechwidgets.model import (
     memory,
     ollama,
     placement,
-    plain_memory,
 )
 from mechwidgets.model.conversion import KNOWN_MODELS
 from mechwidgets.model.errors import ModelNotFoundError, UnsupportedModelError, first_line
@@ -161,10 +160,8 @@ def load(
             loaded = _load(place, name, options, local_files_only=True)
     if "device_map" in options:
         placement.check_dispatched(loaded.model, name)
-    elif placement.quantisation(loaded.model.config) is None:
-        plain_memory.move(loaded.model)
-        if device is not None:
-            loaded.model.to(device)
+    elif device is not None and placement.quantisation(loaded.model.config) is None:
+        loaded.model.to(device)
     return loaded
 
 

@@ -18,7 +18,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from mechwidgets.model import conversion, plain_memory, sources
+from mechwidgets.model import conversion, sources
 from mechwidgets.model.sources import ModelNotFoundError, UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -50,18 +50,9 @@ def tiny_folder(tmp_path):
     return save_tiny(tmp_path / "tiny")
 
 
-def save_tiny(folder: Path, *, tied: bool = False, **sizes: int) -> Path:
-    config = transformers.LlamaConfig(**{**TINY, **sizes}, tie_word_embeddings=tied)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+def save_tiny(folder: Path) -> Path:
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**TINY)).save_pretrained(folder)
     return folder
-
-
-def mapped_parameters(model) -> int:
-    """How many parameters lie in a memory-mapped safetensors file."""
-    with open("/proc/self/maps") as maps:  # noqa: PTH123 (a Path would read it as a file of length 0)
-        lines = [line.split() for line in maps if line.rstrip().endswith(".safetensors")]
-    ranges = [tuple(int(end, 16) for end in line[0].split("-")) for line in lines]
-    return sum(any(low <= p.data_ptr() < high for low, high in ranges) for p in model.parameters())
 
 
 # Names
@@ -193,43 +184,6 @@ def test_dtype_and_device_are_those_asked_for(tiny_folder):
     model = sources.load(str(tiny_folder), dtype="bfloat16", device="meta").model
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert {p.device.type for p in model.parameters()} == {"meta"}
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
-def test_weights_are_copied_out_of_the_file_once_for_each_tie(tmp_path):
-    folder = save_tiny(tmp_path / "tied", tied=True)
-    model = sources.load(folder).model
-    assert mapped_parameters(model) == 0
-    assert model.lm_head.weight is model.model.embed_tokens.weight
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain_memory, "LIMIT", 0)
-        assert mapped_parameters(sources.load(folder).model) > 0  # else the copy would be for nothing
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
-def test_only_mapped_weights_are_copied_and_a_mapped_tensor_that_is_still_held_keeps_its_values(tmp_path):
-    folder = save_tiny(tmp_path / "mapped", vocab_size=4096)  # an embedding of many pages
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    saved = load_file(folder / "model.safetensors")
-    model.lm_head.weight.data = model.lm_head.weight.data * 2
-    plain = model.lm_head.weight.data_ptr()
-    held = {name: parameter.data for name, parameter in model.named_parameters()}
-    plain_memory.move(model)
-    assert model.lm_head.weight.data_ptr() == plain
-    for name, parameter in model.named_parameters():
-        factor = 2 if name == "lm_head.weight" else 1
-        assert torch.equal(parameter, factor * saved[name])
-        assert torch.equal(held[name], factor * saved[name])
-
-
-def test_where_the_system_does_not_say_what_is_mapped_all_weights_are_copied(tmp_path, monkeypatch):
-    monkeypatch.setattr(plain_memory, "MAPS", tmp_path / "nothing")
-    model = transformers.AutoModelForCausalLM.from_pretrained(save_tiny(tmp_path / "any", tied=True))
-    before = {name: (weight.data_ptr(), weight.clone()) for name, weight in model.named_parameters()}
-    plain_memory.move(model)
-    for name, weight in model.named_parameters():
-        assert weight.data_ptr() != before[name][0]
-        assert torch.equal(weight, before[name][1])
 
 
 def test_an_adapter_alone_is_not_a_model(tmp_path):
