@@ -39,7 +39,9 @@ _PUBLIC = {
     "LogitLensView": "mechwidgets.widgets.logit_lens",
     "PatchingResultView": "mechwidgets.widgets.patching_result",
     "PatchingView": "mechwidgets.widgets.patching",
+    "Interventions": "mechwidgets.widgets.interventions",
     "PatternsView": "mechwidgets.widgets.patterns",
+    "Selection": "mechwidgets.widgets.selection",
     "TokensView": "mechwidgets.widgets.tokens",
     "TopTokensView": "mechwidgets.widgets.top_tokens",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "FactoredMatrix",
     "HookedModel",
     "Intervention",
+    "Interventions",
     "LogProb",
     "LogitDiff",
     "LogitLensView",
@@ -61,6 +64,7 @@ __all__ = [
     "ProbDiff",
     "PromptPair",
     "Rank",
+    "Selection",
     "SequenceLogProb",
     "TokensView",
     "TopTokensView",
@@ -101,10 +105,12 @@ if TYPE_CHECKING:
     from mechwidgets.model.interventions import steer as steer
     from mechwidgets.model.prompt_pair import PromptPair as PromptPair
     from mechwidgets.widgets.attention import AttentionView as AttentionView
+    from mechwidgets.widgets.interventions import Interventions as Interventions
     from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView
     from mechwidgets.widgets.patching import PatchingView as PatchingView
     from mechwidgets.widgets.patching_result import PatchingResultView as PatchingResultView
     from mechwidgets.widgets.patterns import PatternsView as PatternsView
+    from mechwidgets.widgets.selection import Selection as Selection
     from mechwidgets.widgets.tokens import TokensView as TokensView
     from mechwidgets.widgets.top_tokens import TopTokensView as TopTokensView
 

@@ -4,6 +4,8 @@ import { uniqueId } from "../core/accessibility";
 import { decodeArrays } from "../core/arrays";
 import { mount, type View } from "../core/mount";
 import { type Capabilities, DETACHED, type Port, RequestError, type RequestOptions } from "../core/port";
+import { listen, oncePerTask } from "./model";
+import { Shared } from "./shared";
 
 /** How long the kernel may take to acknowledge a request before the picture says so. */
 const ACKNOWLEDGE_MS = 5000;
@@ -29,49 +31,33 @@ export function modelPort<Traits extends object>(model: AnyModel, signal: AbortS
   /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
   const decoded = new WeakMap<object, unknown>();
   const saveSoon = oncePerTask(() => model.save_changes());
+  const shared = new Shared(model, signal);
   return {
     get capabilities() {
       return connection.capabilities;
     },
     get<Name extends keyof Traits & string>(name: Name): Traits[Name] {
+      if (shared.has(name)) return shared.get(name) as Traits[Name];
       const raw: unknown = model.get(name);
       if (typeof raw !== "object" || raw === null) return raw as Traits[Name];
       if (!decoded.has(raw)) decoded.set(raw, decodeArrays(raw));
       return decoded.get(raw) as Traits[Name];
     },
     set(name, value) {
+      if (shared.has(name)) {
+        shared.set(name, value);
+        return;
+      }
       model.set(name, value);
       saveSoon();
     },
-    on: (name, listener, until) => listen(model, `change:${name}`, () => listener(), until),
+    on(name, listener, until) {
+      listen(model, `change:${name}`, () => listener(), until);
+      shared.on(name, listener, until);
+    },
     onCapabilities: (listener, until) => connection.listen(listener, until),
     request: (name, args, options) => requests.start(name, args, options ?? {}),
   };
-}
-
-/** Values set together (a layer and a head) reach the kernel in one message. */
-function oncePerTask(action: () => void): () => void {
-  let due = false;
-  return () => {
-    if (due) return;
-    due = true;
-    queueMicrotask(() => {
-      due = false;
-      action();
-    });
-  };
-}
-
-/** `model.on` with an end. The listener is given no arguments that hosts differ in. */
-function listen(
-  model: AnyModel,
-  event: string,
-  listener: (...args: unknown[]) => void,
-  signal: AbortSignal,
-): void {
-  if (signal.aborted) return;
-  model.on(event, listener);
-  signal.addEventListener("abort", () => model.off(event, listener), { once: true });
 }
 
 /** Whether the kernel's side of the model is there. */

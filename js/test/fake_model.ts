@@ -13,11 +13,15 @@ export interface WireMessage {
 export class FakeModel {
   readonly sent: WireMessage[] = [];
   saves = 0;
+  /** As ipywidgets' manager: the models that this one's traits may refer to, by "IPY_MODEL_" and their id. */
+  readonly widget_manager = { get_model: (id: string) => this.#find(id) };
   readonly #traits: Record<string, unknown>;
+  readonly #others: Record<string, FakeModel>;
   readonly #listeners = new Map<string, Set<Listener>>();
 
-  constructor(traits: Record<string, unknown> = {}) {
+  constructor(traits: Record<string, unknown> = {}, others: Record<string, FakeModel> = {}) {
     this.#traits = { ...traits };
+    this.#others = others;
   }
 
   /** As the type that hosts give; only what our host uses is here. */
@@ -36,6 +40,12 @@ export class FakeModel {
   set(name: string, value: unknown): void {
     this.#traits[name] = value;
     this.trigger(`change:${name}`);
+  }
+
+  async #find(id: string): Promise<FakeModel> {
+    const found = this.#others[id];
+    if (!found) throw new Error(`Model ${id} was not found.`);
+    return found;
   }
 
   save_changes(): void {

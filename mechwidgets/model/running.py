@@ -221,7 +221,7 @@ class RunMethods(TextMethods, HookMethods):
         """
         changes: list[Any] = []
         for one in interventions:
-            changes.extend(one if isinstance(one, list | tuple) else [one])
+            changes.extend([one] if isinstance(one, Intervention | str) or not isinstance(one, Iterable) else one)
         for change in changes:
             if not isinstance(change, Intervention):
                 raise TypeError(f"intervene takes interventions such as mw.ablate(head=(4, 7)), got {change!r}.")

@@ -18,36 +18,14 @@ from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.interventions import InterventionList, Interventions
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.thumbnails import thumbnail_block
-from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
+from mechwidgets.widgets.view import Answer, ModelView, refusing
 
 # Patterns kept for later clicks; those of longer prompts (from about 120 tokens in SmolLM2) are computed again, one layer at a time. Not more, because ipywidgets
 # keeps every picture that was not closed, such as those of a cell that was run ten times.
 KEPT_PATTERN_BYTES = 16_000_000
-
-
-class Interventions(traitlets.List):  # type: ignore[type-arg]
-    """A trait: a list of Intervention, objects in Python and JSON on the wire."""
-
-    def __init__(self) -> None:
-        super().__init__(traitlets.Instance(Intervention))
-        self.tag(sync=True, to_json=self._to_json, from_json=self._from_json)
-
-    def validate(self, obj: Any, value: Any) -> list[Intervention]:
-        """Raises RefusedError for anything else."""
-        if not isinstance(value, (list, tuple)) or not all(isinstance(one, Intervention) for one in value):
-            raise RefusedError(f"interventions is a list of them, such as [mw.ablate(head=(4, 7))]; got {value!r}.")
-        return list(value)
-
-    @staticmethod
-    def _to_json(interventions: list[Intervention], _: Any) -> list[dict[str, Any]]:
-        return [intervention.to_json() for intervention in interventions]
-
-    @staticmethod
-    def _from_json(fields: Any, _: Any) -> Any:
-        with refusing():
-            return [Intervention.from_json(one) for one in fields] if isinstance(fields, list) else fields
 
 
 @dataclass(frozen=True)
@@ -74,7 +52,7 @@ class AttentionView(ModelView, kind="attention"):
         model: a HookedModel.
         prompt: the text.
         layer, head: the head to begin with.
-        interventions: what is switched off to begin with, such as `[mw.ablate(head=(4, 7))]`.
+        interventions: what is switched off to begin with, such as `[mw.ablate(head=(4, 7))]`; or an `mw.Interventions` that other pictures share.
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
         settings: `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
 
@@ -103,7 +81,7 @@ class AttentionView(ModelView, kind="attention"):
     scores = traitlets.Dict().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
-    interventions = Interventions()
+    interventions = InterventionList()
 
     def __init__(
         self,
@@ -112,7 +90,7 @@ class AttentionView(ModelView, kind="attention"):
         *,
         layer: int = 0,
         head: int = 0,
-        interventions: Sequence[Intervention] = (),
+        interventions: Sequence[Intervention] | Interventions = (),
         prepend_bos: bool | None = None,
         **settings: Any,
     ) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
 import traitlets
+from ipywidgets import widget_serialization
 
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.run import suspended
+from mechwidgets.widgets.errors import RefusedError, refusing
+from mechwidgets.widgets.interventions import Interventions
+from mechwidgets.widgets.links import Links
 from mechwidgets.widgets.rpc import Handler, Request, Requests
+from mechwidgets.widgets.selection import PLACES, Selection
+
+__all__ = ["Answer", "ModelView", "RefusedError", "View", "refusing"]
 
 _STATIC = Path(__file__).parent.parent / "static"
 
@@ -24,24 +31,7 @@ _STATIC = Path(__file__).parent.parent / "static"
 _INPUTS = ("prompt", "clean", "corrupted", "answer", "wrong", "prepend_bos")
 
 # What every picture can be given.
-_SETTINGS = ("title", "layout", "tabbable", "tooltip")
-
-
-class RefusedError(ValueError, traitlets.TraitError):
-    """A value that a picture cannot take.
-
-    The ValueError that it would be anywhere in Python; and the TraitError without which traitlets keeps a refused value that came from the front end or in
-    `hold_trait_notifications`.
-    """
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """What is wrong with a value is a RefusedError, with the same message."""
-    try:
-        yield
-    except ValueError as error:
-        raise RefusedError(str(error)) from error
+_SETTINGS = ("title", "selection", "layout", "tabbable", "tooltip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +62,8 @@ class View(anywidget.AnyWidget):
     Attributes:
         title: text above the picture; none by default.
         model_name: what the picture calls the model.
+        selection: a Selection that it shares with other pictures, or None.
+        shared_interventions: the Interventions that it shares with others, if its `interventions` were given as such, or None.
     """
 
     kind: ClassVar[str]
@@ -82,6 +74,10 @@ class View(anywidget.AnyWidget):
 
     title = traitlets.Unicode("").tag(sync=True)
     model_name = traitlets.Unicode("").tag(sync=True)
+    selection = traitlets.Instance(Selection, allow_none=True).tag(sync=True, **widget_serialization)
+    shared_interventions = traitlets.Instance(Interventions, allow_none=True).tag(sync=True, **widget_serialization)
+    # The places where something is always chosen.
+    _always_chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         # A subclass of a picture is the same kind; anywidget makes one for each instance.
@@ -92,6 +88,10 @@ class View(anywidget.AnyWidget):
 
     def __init__(self, lock: threading.RLock, **traits: Any) -> None:
         self._turn = threading.RLock()
+        self._links = Links(self)
+        if isinstance(traits.get("interventions"), Interventions):
+            # traitlets tells nobody of a trait that is set while others are given at the beginning.
+            traits["shared_interventions"] = traits["interventions"]
         super().__init__(**traits)
         self._requests = Requests(self._handlers(), lock, self._turn, self.send)
         self.on_msg(lambda _, content, __: self._requests.receive(content))
@@ -109,10 +109,19 @@ class View(anywidget.AnyWidget):
         """The requests that this picture may send, by name."""
         raise NotImplementedError
 
+    @traitlets.default("_always_chosen")
+    def _places_that_are_never_empty(self) -> list[str]:
+        return [name for name in PLACES if self.has_trait(name) and not self.traits()[name].allow_none]
+
+    @traitlets.observe("selection", "shared_interventions")
+    def _tie(self, change: Any) -> None:
+        self._links.tie(change["name"], change["new"])
+
     def close(self) -> None:
         """Cancel what runs for this picture and take it off the page."""
         if hasattr(self, "_requests"):
             self._requests.cancel_all()
+            self._links.close()
         super().close()
         # ipywidgets puts None there, with which IPython would show the repr, as if this were the picture.
         self.__dict__.pop("_repr_mimebundle_", None)
@@ -226,7 +235,7 @@ class ModelView(View):
 
     def _accept(self, values: Mapping[str, Any]) -> None:
         """Take all values, then tell observers of each: one that raises keeps neither the picture nor other observers from the rest."""
-        with self.hold_sync(), ExitStack() as observers:
+        with self._links.held(), self.hold_sync(), ExitStack() as observers:
             self._accepting = threading.get_ident()
             try:
                 for name, value in values.items():

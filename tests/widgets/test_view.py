@@ -47,7 +47,7 @@ def test_what_the_picture_computes_cannot_be_given(kind):
     with pytest.raises(TypeError) as caught:
         make(kind, **{name: 1})
     assert str(caught.value).startswith(message)
-    assert str(caught.value).endswith("title, layout, tabbable, tooltip.")
+    assert str(caught.value).endswith("title, selection, layout, tabbable, tooltip.")
 
 
 @every_view
