@@ -92,6 +92,4 @@ def test_pictures_with_the_same_interventions_switch_heads_off_together(open_not
         "Interventions([Intervention('z', layer=0, head=0)])\n"
     )
     page.wait_for_view("attention", 0)
-    assert page.execute("print(one.interventions)") == (
-        "[Intervention('z', layer=0, head=0)]\n"
-    )
+    assert page.execute("print(one.interventions)") == ("[Intervention('z', layer=0, head=0)]\n")
