@@ -11,8 +11,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from mechwidgets.model.cache import ActivationCache
 from mechwidgets.model.hooked_model import HookedModel
-from mechwidgets.model.hooks import site_name
+from mechwidgets.model.hooks import site_name, site_of
 from mechwidgets.model.layer_call import LayerCall
+from mechwidgets.model.places import position_axis
 from mechwidgets.model.run import Run, Stopped
 
 
@@ -96,25 +97,57 @@ class BaseRun:
         run.layer_calls = self._calls if keep_layers else None
         n_pos = tokens.shape[1]
         keep = 0 if positions is None else n_pos - min(positions)
-        logits = self._forward(run, 0, self._held if keep_layers else None, logits_to_keep=keep)
+        logits = self._forward(tokens, run, 0, self._held if keep_layers else None, logits_to_keep=keep)
         self.logits = logits if positions is None else logits[:, [position - n_pos for position in positions]]
         for layer in self._held:
             layer.recording = False
         self.cache = ActivationCache(run.kept, model)
         self._last_calls: tuple[int, list[LayerCall]] = (0, list(self._calls.values()))
 
-    def _forward(self, run: Run, start: int, held: list[HeldLayer] | None, **options: Any) -> torch.Tensor:
+    def _forward(
+        self, tokens: torch.Tensor, run: Run, start: int, held: list[HeldLayer] | None, **options: Any
+    ) -> torch.Tensor:
         told: dict[str, Any] = {"attention_mask": self.real}
         if held is not None:
             told = {
-                **self.model.padding(self.tokens, self.real),
+                **self.model.padding(tokens, self.real),
                 "past_key_values": Cache(layers=held),
                 "use_cache": True,
             }
             if "position_ids" in told:
                 told["position_ids"] = told["position_ids"][:, start:]
         with torch.no_grad():
-            return self.model.forward(self.tokens[:, start:], run, **told, **options)
+            return self.model.forward(tokens[:, start:], run, **told, **options)
+
+    def _held_before(self, start: int) -> list[HeldLayer]:
+        return [HeldLayer(start, layer) for layer in self._held]
+
+    def alike(
+        self, tokens: torch.Tensor, positions: Sequence[int], names: Sequence[str]
+    ) -> tuple[torch.Tensor, ActivationCache]:
+        """Another batch as it is, of which only what comes behind the beginning that it shares with this one is computed.
+
+        Args:
+            tokens: [batch, pos], padded where this one is.
+            positions: whose logits are wanted, counted from 0.
+            names: the full hook names of activations to keep, all of places that this run has kept.
+
+        Returns:
+            The logits [batch, len(positions), d_vocab], and the activations.
+        """
+        differs, n_pos = (tokens != self.tokens).any(dim=0), tokens.shape[1]
+        start = int(differs.int().argmax()) if bool(differs.any()) else n_pos - 1
+        run = self.model.new_run(keep=names)
+        behind = [position for position in positions if position >= start]
+        keep = n_pos - min(behind, default=n_pos - 1)
+        fed = self._forward(tokens, run, start, self._held_before(start), logits_to_keep=keep)
+        logits = self.logits.clone()
+        logits[:, [position >= start for position in positions]] = fed[:, [position - n_pos for position in behind]]
+        for name, found in run.kept.items():
+            at = position_axis(site_of(name))
+            if found.shape[at] < n_pos:
+                run.kept[name] = torch.cat([self.cache[name].narrow(at, 0, start), found], dim=at)
+        return logits, ActivationCache(run.kept, self.model)
 
     def resid(self, layer: int, start: int) -> torch.Tensor:
         """The input of a layer from a position on, [batch, pos - start, d_model]."""
@@ -133,6 +166,16 @@ class BaseRun:
             found: dict[int, LayerCall] = {}
             run.layer_calls = found
             with suppress(Stopped):
-                self._forward(run, start, [HeldLayer(start, layer) for layer in self._held])
+                self._forward(self.tokens, run, start, self._held_before(start))
             self._last_calls = (start, [found[layer] for layer in first])
         return self._last_calls[1]
+
+
+@torch.no_grad()
+def as_it_is(
+    model: HookedModel, tokens: torch.Tensor, positions: Sequence[int], names: Sequence[str] = ()
+) -> tuple[torch.Tensor, ActivationCache]:
+    """A prompt [1, pos] as it is: its logits at some positions [1, len(positions), d_vocab], and its activations at some full hook names."""
+    keep = tokens.shape[1] - min(positions)
+    logits, cache = model.run_with_cache(tokens, names_filter=list(names), logits_to_keep=keep)
+    return logits[:, [position - tokens.shape[1] for position in positions]], cache

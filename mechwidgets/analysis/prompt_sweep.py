@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mechwidgets.analysis.base_run import as_it_is
 from mechwidgets.analysis.metrics import Metric
-from mechwidgets.analysis.question import as_it_is, baseline, read_terms
+from mechwidgets.analysis.question import baseline, read_terms
 from mechwidgets.analysis.replay import Replay
 from mechwidgets.analysis.result import PatchingResult, Prompt
 from mechwidgets.analysis.result_code import metric_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsInt
 
@@ -106,18 +106,19 @@ class Question:
             TypeError: a max_memory that is none.
             ValueError: a metric that is not one finite number for each prompt, options that cannot be used, or too little memory.
         """
-        names, terms = list(names), read_terms(options)
-        metric = self._bound
-        positions = metric.absolute(self.base_tokens.shape[1])
-        source_logits, cache = as_it_is(self.model, self.source_tokens, positions, names)
-        if self._asked.needs_reference:
-            denoise = self.direction == "denoise"
-            logits = source_logits if denoise else as_it_is(self.model, self.base_tokens, positions)[0]
-            metric = self._asked.bind(self.model, logits, self.pair.clean_str_tokens[-1])
-        wanted = {*names, *base_names}
+        names, metric = list(names), self._bound
         replay = Replay(
-            self.model, self.base_tokens, wanted, positions=metric.positions, answers=metric.tokens, **terms
+            self.model,
+            self.base_tokens,
+            {*names, *base_names},
+            positions=metric.positions,
+            answers=metric.tokens,
+            **read_terms(options),
         )
+        source_logits, cache = replay.other(self.source_tokens, names)
+        if self._asked.needs_reference:
+            logits = source_logits if self.direction == "denoise" else replay.logits
+            metric = self._asked.bind(self.model, logits, self.pair.clean_str_tokens[-1])
         values = [baseline(metric, logits) for logits in (source_logits, replay.logits)]
         return Runs(metric, cache, replay, *(values if self.direction == "denoise" else values[::-1]))
 
@@ -147,16 +148,6 @@ def fed(model: HookedModel, metric: Metric, tokens: torch.Tensor) -> torch.Tenso
     """A prompt with what a metric wants to be run behind it, [1, pos]."""
     behind = torch.tensor([metric.continuation(model)], dtype=tokens.dtype, device=tokens.device)
     return torch.cat([tokens, behind], dim=1)
-
-
-@torch.no_grad()
-def as_it_is(
-    model: HookedModel, tokens: torch.Tensor, positions: Sequence[int], names: Sequence[str] = ()
-) -> tuple[torch.Tensor, ActivationCache]:
-    """A prompt [1, pos] as it is: its logits at some positions [1, len(positions), d_vocab], and its activations at some full hook names."""
-    keep = tokens.shape[1] - min(positions)
-    logits, cache = model.run_with_cache(tokens, names_filter=list(names), logits_to_keep=keep)
-    return logits[:, [position - tokens.shape[1] for position in positions]], cache
 
 
 def baseline(metric: BoundMetric, logits: torch.Tensor) -> float:

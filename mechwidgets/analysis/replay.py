@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mechwidgets.analysis.base_run import BaseRun
+from mechwidgets.analysis.base_run import BaseRun, as_it_is
 from mechwidgets.analysis.descent import ROUNDING, descend, distance, refusal, rounding
 from mechwidgets.analysis.passes import Plan, Room, Row, plan_passes
 from mechwidgets.analysis.rows import Change, Edit, run_rows
@@ -27,6 +27,7 @@ from mechwidgets.model.places import position_axis
 from mechwidgets.model.run import Pass
 
 if TYPE_CHECKING:
+    from mechwidgets.model.cache import ActivationCache
     from mechwidgets.model.hooked_model import HookedModel
 
 # What is asked of the logits of some rows, [rows, batch, pos, d_vocab]: values [rows, ...].
@@ -97,6 +98,25 @@ class Replay:
         """Read the logits at the last position alone from now on, where all were read."""
         self.positions = [self.n_pos - 1]
         self.base.logits = self.base.logits[:, -1:].clone()
+
+    def other(self, tokens: torch.Tensor, names: Sequence[str]) -> tuple[torch.Tensor, ActivationCache]:
+        """Another prompt of as many tokens as it is, computed from the first token in which it differs.
+
+        Args:
+            tokens: [batch, pos].
+            names: the full hook names of activations to keep, of those that this was made with.
+
+        Returns:
+            Its logits, as `logits` has those of the base, and its activations.
+        """
+        tokens, real = self.model.read_tokens(tokens)
+        alike = torch.equal(real, self.real) and all(map(_can_replay, names))
+        # In half precision a prompt that is run in part is not, to the last bit, what it is as a whole.
+        if self.refusal is None and alike and self.logits.dtype in ROUNDING:
+            logits, cache = self.base.alike(tokens, self.positions, names)
+        else:
+            logits, cache = as_it_is(self.model, tokens, self.positions, names)
+        return self._of_answers(logits), cache
 
     def run(self, changes: Sequence[Change], read: Read) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Read the logits under each change by itself.

@@ -76,6 +76,30 @@ def test_every_site_of_every_family_has_the_numbers_of_whole_passes(family):
     assert (values[:, 0] != values[0, 0]).any()
 
 
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_another_prompt_that_begins_alike_has_the_activations_of_a_whole_pass(family):
+    model = tiny_model(family)
+    base, source = BASE % model.cfg.d_vocab, SOURCE % model.cfg.d_vocab
+    names = [name for name in model.hook_names if replay._can_replay(name)]
+    logits, cache = Replay(model, base, names, positions=(0, 4, -1)).other(source, names)
+    expected_logits, expected = model.run_with_cache(source, names_filter=names)
+    assert set(cache) == set(expected)
+    torch.testing.assert_close(logits, expected_logits[:, [0, 4, 7]], atol=1e-4, rtol=1e-4)
+    for name in names:
+        torch.testing.assert_close(cache[name], expected[name], atol=1e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_of_another_prompt_only_what_comes_behind_the_common_beginning_is_computed(monkeypatch):
+    model, fed = tiny_model(), []
+    engine = Replay(model, BASE, ["blocks.0.hook_resid_pre"])
+    forward = model.forward
+    monkeypatch.setattr(
+        model, "forward", lambda tokens, *a, **k: fed.append(tokens.tolist()) or forward(tokens, *a, **k)
+    )
+    engine.other(SOURCE, ["blocks.0.hook_resid_pre"])
+    assert fed == [SOURCE[:, 3:].tolist()]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_plain_way_has_the_numbers_of_calls_of_the_model(family):
     model = tiny_model(family)
