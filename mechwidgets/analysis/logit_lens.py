@@ -1,19 +1,22 @@
 """The logit lens: what the model would predict if its layers ended here.
 
-Method: nostalgebraist 2020, "interpreting GPT: the logit lens". The residual stream after each layer goes through the model's own final norm and unembedding.
+Method: nostalgebraist 2020, "interpreting GPT: the logit lens". The residual stream after each layer goes through the model's own final norm and unembedding;
+with a tuned lens (Belrose et al. 2023) through an affine map first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from mechwidgets.analysis.lens_states import LensStates, read_states
 from mechwidgets.model.checks import check_finite
 from mechwidgets.model.hooked_model import HookedModel
-from mechwidgets.model.hooks import site_name
+from mechwidgets.model.prompt_pair import check_answer
 from mechwidgets.model.token_input import TokenInput
 
 if TYPE_CHECKING:
@@ -21,45 +24,82 @@ if TYPE_CHECKING:
 
 # What the logits of the positions that are unembedded together may take, a few times over: a long prompt has positions x vocabulary of them in each row.
 LOGIT_BYTES = 16_000_000
+NO_RANK = -1
+# Tokens that a message shows of where two prompts part.
+SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Reading:
     """What the lens reads, in arrays made once: small results made between large logits would leave the heap in pieces too small for the next logits.
 
+    Of one prompt or of two. Where a state gives no finite logits the numbers are NaN and the rank is -1.
+
     Attributes:
-        top_token, probability: [row, position, k].
-        entropy, rank: [row, position].
+        top_token, probability: [prompt, row, position, k].
+        entropy, kl, rank, target_probability: [prompt, row, position].
+        target: the token whose rank and probability these are, [position].
+        divergence: [row, position], between the two prompts.
     """
 
     top_token: np.ndarray
     probability: np.ndarray
     entropy: np.ndarray
+    kl: np.ndarray
     rank: np.ndarray
+    target_probability: np.ndarray
+    target: np.ndarray
+    divergence: np.ndarray
 
     @classmethod
-    def empty(cls, rows: int, n_pos: int, k: int) -> Reading:
-        """Room for a prompt."""
-        cells = (rows, n_pos)
+    def empty(cls, prompts: int, rows: int, n_pos: int, k: int) -> Reading:
+        """Room for prompts of equally many tokens."""
+        cells = (prompts, rows, n_pos)
         return cls(
-            np.empty((*cells, k), np.int32),
-            np.empty((*cells, k), np.float32),
-            np.empty(cells, np.float32),
-            np.empty(cells, np.int32),
+            top_token=np.empty((*cells, k), np.int32),
+            probability=np.empty((*cells, k), np.float32),
+            entropy=np.empty(cells, np.float32),
+            kl=np.empty(cells, np.float32),
+            rank=np.empty(cells, np.int32),
+            target_probability=np.empty(cells, np.float32),
+            target=np.empty(n_pos, np.int32),
+            divergence=np.empty((rows, n_pos), np.float32),
         )
 
-    def take(self, where: tuple[int, slice], logits: torch.Tensor, final_token: torch.Tensor) -> None:
-        """Read logits [pos, d_vocab] into the cells `where`; the ranks are those of `final_token` [pos]."""
-        log_probs = logits.float().log_softmax(dim=-1)
+    def take(self, where: tuple[int, int, slice], log_probs: torch.Tensor, final: torch.Tensor) -> None:
+        """Read log-probabilities [pos, d_vocab] into the cells `where`, beside those of the output."""
         top = log_probs.topk(self.top_token.shape[-1], dim=-1)
         self.top_token[where] = top.indices.cpu()
         self.probability[where] = top.values.exp().cpu()
-        self.rank[where] = (log_probs > log_probs.gather(1, final_token[:, None])).sum(dim=-1).cpu()
+        target = torch.from_numpy(self.target[where[2]]).to(log_probs.device).long()[:, None]
+        log_prob = log_probs.gather(1, target)
+        self.target_probability[where] = log_prob[:, 0].exp().cpu()
+        unreadable = log_prob[:, 0].isnan()
+        self.rank[where] = (log_probs > log_prob).sum(dim=-1).masked_fill(unreadable, NO_RANK).cpu()
+        self.kl[where] = divergence(final, log_probs).cpu()
         # exp(log p) is 0 where log p is so low that p log p would be NaN
-        self.entropy[where] = -log_probs.exp().mul_(log_probs).nan_to_num_().sum(dim=-1).cpu()
+        entropy = -log_probs.exp().mul_(log_probs).nan_to_num_().sum(dim=-1)
+        self.entropy[where] = entropy.masked_fill(unreadable, torch.nan).cpu()
 
 
-def logit_lens(model: HookedModel, prompt: TokenInput, k: int = 5, prepend_bos: bool | None = None) -> xr.Dataset:
+def divergence(of: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence of distributions from `of`, in nats, both log-probabilities [..., d_vocab]."""
+    # where a token is impossible in both, p log p is 0 in the limit and NaN in arithmetic
+    terms = (of.exp() * (of - other)).nan_to_num_(nan=0.0, posinf=torch.inf)
+    return terms.sum(dim=-1).clamp_min(0).masked_fill(of[..., 0].isnan() | other[..., 0].isnan(), torch.nan)
+
+
+def logit_lens(
+    model: HookedModel,
+    prompt: TokenInput,
+    k: int = 5,
+    prepend_bos: bool | None = None,
+    *,
+    stream: str = "resid_post",
+    target: str | int | None = None,
+    tuned_lens: Any = None,
+    compare: TokenInput | None = None,
+) -> xr.Dataset:
     """Read every layer and position of a prompt through the final norm and the unembedding.
 
     Args:
@@ -67,60 +107,111 @@ def logit_lens(model: HookedModel, prompt: TokenInput, k: int = 5, prepend_bos: 
         prompt: one prompt.
         k: how many top tokens to keep.
         prepend_bos: as in `HookedModel.to_tokens`.
+        stream: what is read of each layer. "resid_post", "resid_pre" or "resid_mid": the residual stream, as if the model ended there. "attn_out" or
+            "mlp_out": what that component alone writes, read as if it were the whole stream, with its own scale; not a prediction of the model.
+        target: the token, a text or an id, whose rank and probability are read; None for what the model finally finds most probable at each position.
+        tuned_lens: translators of the stream before each layer, as `mechwidgets.analysis.tuned_lens.translation` takes them: the tuned lens instead of the
+            logit lens, of "resid_post" or "resid_pre".
+        compare: a second prompt of equally many tokens.
 
     Returns:
-        A dataset over `row` ("embed", the input of layer 0, then "0", "1", ... for the residual stream after each layer; the last row is the model's real
-        output), `position` and `k`:
+        A dataset over `row` (for "resid_post": "embed", the input of layer 0, then "0", "1", ... for the stream after each layer; otherwise the layers, then
+        "output"; the last row is always the model's real output), `position` and `k`; with `compare=`, over `prompt` (0 and 1) before these:
 
         - `top_token` [row, position, k]: token ids, most probable first; `top_text` is their text
         - `probability` [row, position, k]: their probabilities, 0 to 1
         - `entropy` [row, position]: of the whole distribution, in nats, 0 to ln(d_vocab)
-        - `rank` [row, position]: the rank, 0 for the top, that this row gives to the token which the model finally finds most probable there
+        - `kl` [row, position]: Kullback-Leibler divergence of this row's distribution from the output's, in nats, from 0 up
+        - `rank`, `target_probability` [row, position]: rank (0 for the top) and probability of the target, which with `compare=` is that of the first prompt
+        - `divergence` [row, position], with `compare=`: Kullback-Leibler divergence of the second prompt's distribution from the first's, in nats
+
+        and the coordinates `token` [position] and `target` [position], texts. Where a state gives no finite logits, numbers are NaN and the rank -1.
 
     Raises:
-        ValueError: a prompt that cannot be run, several prompts, k out of range, or weights that are not finite.
+        TypeError: a tuned lens of another kind.
+        ValueError: a prompt that cannot be run, several prompts, two of different token counts, k or a target out of range, a stream that the model has not,
+            or weights that are not finite.
     """
-    import xarray as xr
-
-    tokens = model.to_tokens(prompt, prepend_bos)
-    if len(tokens) != 1:
-        raise ValueError(f"The logit lens reads one prompt, got {len(tokens)}.")
+    prompts = [model.to_tokens(one, prepend_bos) for one in (prompt, compare) if one is not None]
+    for tokens in prompts:
+        if len(tokens) != 1:
+            raise ValueError(f"The logit lens reads one prompt, got {len(tokens)}.")
     if not 1 <= k <= model.cfg.d_vocab:
         raise ValueError(f"k is {k}; it must be 1 to {model.cfg.d_vocab:,}, the size of the vocabulary.")
-    n_pos, step = tokens.shape[1], _positions_together(model)
-    reading = Reading.empty(model.cfg.n_layers + 1, n_pos, k)
+    check_lengths(model, prompts)
+    target_id = None if target is None else check_answer(model, target, "Target token")
+    states = [read_states(model, tokens, stream, tuned_lens) for tokens in prompts]
+    return lens_dataset(model, states, read_lens(model, states, k, target_id))
+
+
+def read_lens(model: HookedModel, prompts: Sequence[LensStates], k: int, target: int | None = None) -> Reading:
+    """Read the states of one or two prompts of equally many tokens.
+
+    Raises:
+        ValueError: the output is not finite.
+    """
+    first = prompts[0]
+    n_pos, step = first.tokens.shape[1], _positions_together(model)
+    reading = Reading.empty(len(prompts), len(first.rows), n_pos, k)
     with torch.no_grad():
-        stream = _stream(model, tokens)
         for positions in (slice(start, start + step) for start in range(0, n_pos, step)):
-            final = model.logits_of(stream[-1][positions])
-            check_finite(model, final, "the logits")
-            final_token = final.argmax(dim=-1)
-            for row, resid in enumerate(stream):
-                reading.take((row, positions), model.logits_of(resid[positions]), final_token)
-    ids = tokens[0].tolist()
-    cells = ("row", "position")
-    return xr.Dataset(
+            finals = [_log_probs(model, prompt.states[-1][positions]) for prompt in prompts]
+            for final in finals:
+                check_finite(model, final, "the logits")
+            reading.target[positions] = finals[0].argmax(dim=-1).cpu() if target is None else target
+            for row in range(len(first.rows)):
+                read = [_log_probs(model, prompt.states[row][positions]) for prompt in prompts]
+                for index, log_probs in enumerate(read):
+                    reading.take((index, row, positions), log_probs, finals[index])
+                reading.divergence[row, positions] = divergence(read[0], read[-1]).cpu() if len(read) > 1 else 0.0
+    return reading
+
+
+def check_lengths(model: HookedModel, prompts: Sequence[torch.Tensor]) -> None:
+    """Raises ValueError for prompts [1, pos] of different token counts, whose cells could not be compared."""
+    counts = {prompt.shape[1] for prompt in prompts}
+    if len(counts) < 2:
+        return
+    texts = [model.token_texts(prompt[0].tolist()) for prompt in prompts]
+    start = next((i for i, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), min(counts))
+    here, there = (", ".join(map(repr, text[start : start + SHOWN])) or "nothing" for text in texts)
+    raise ValueError(
+        f"The prompts have {len(texts[0])} and {len(texts[1])} tokens; to be compared they need equally many. "
+        f"They part at position {start}: {here} and {there}. Use words that are equally many tokens."
+    )
+
+
+def lens_dataset(model: HookedModel, prompts: Sequence[LensStates], reading: Reading) -> xr.Dataset:
+    """A reading with its labels; see `logit_lens`."""
+    import xarray as xr
+
+    cells = ("prompt", "row", "position")
+    data: xr.Dataset = xr.Dataset(
         {
             "top_token": ((*cells, "k"), reading.top_token),
             "probability": ((*cells, "k"), reading.probability),
             "entropy": (cells, reading.entropy),
+            "kl": (cells, reading.kl),
             "rank": (cells, reading.rank),
+            "target_probability": (cells, reading.target_probability),
             "top_text": ((*cells, "k"), _texts(model, reading.top_token)),
         },
         coords={
-            "row": ["embed", *map(str, range(model.cfg.n_layers))],
-            "token": ("position", model.token_texts(ids)),
+            "row": prompts[0].rows,
+            "token": (("prompt", "position"), [model.token_texts(prompt.tokens[0].tolist()) for prompt in prompts]),
+            "target": ("position", model.token_texts(reading.target.tolist())),
         },
         attrs={"max_entropy": float(np.log(model.cfg.d_vocab))},
     )
+    if len(prompts) > 1:
+        data["divergence"] = (("row", "position"), reading.divergence)
+        return data
+    alone: xr.Dataset = data.isel(prompt=0)
+    return alone
 
 
-def _stream(model: HookedModel, tokens: torch.Tensor) -> list[torch.Tensor]:
-    """The residual stream of one prompt before layer 0 and after each layer, each [pos, d_model]."""
-    names = [site_name("resid_pre", 0), *(site_name("resid_post", layer) for layer in range(model.cfg.n_layers))]
-    run = model.new_run(keep=names)
-    model.forward(tokens, run, logits_to_keep=1)
-    return [run.kept[name][0] for name in names]
+def _log_probs(model: HookedModel, states: torch.Tensor) -> torch.Tensor:
+    return model.logits_of(states).float().log_softmax(dim=-1)
 
 
 def _positions_together(model: HookedModel) -> int:

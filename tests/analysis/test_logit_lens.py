@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
 
 import mechwidgets as mw
 from mechwidgets.analysis import logit_lens as lens_module
+from mechwidgets.analysis.lens_states import streams_of
 from tests.models import FAMILIES, tiny_hf_model, tiny_model
 
 PROMPT = "When Mary gave John a drink"
@@ -38,6 +41,130 @@ def test_the_other_rows_read_transformers_own_hidden_states(family):
         target = model(tokens)[0].argmax(-1)
         expected = (logits > logits.gather(1, target[:, None])).sum(-1)
         np.testing.assert_array_equal(lens["rank"][row], expected)
+
+
+STREAM_HOOKS = {
+    "resid_pre": lambda layer: layer.register_forward_pre_hook,
+    "attn_out": lambda layer: layer.self_attn.register_forward_hook,
+    "mlp_out": lambda layer: layer.mlp.register_forward_hook,
+    "resid_mid": lambda layer: layer.post_attention_layernorm.register_forward_pre_hook,
+}
+
+
+@pytest.mark.parametrize("stream", STREAM_HOOKS)
+def test_every_stream_is_what_plain_hooks_on_transformers_modules_see(stream):
+    hf_model, tokens, seen = tiny_hf_model("llama"), torch.tensor([[5, 9, 3, 9]]), []
+
+    def see(module, args, output=None):
+        found = args if output is None else output
+        seen.append((found[0] if isinstance(found, tuple) else found).detach().reshape(4, -1))
+
+    for layer in hf_model.model.layers:
+        STREAM_HOOKS[stream](layer)(see)
+    expected = hf_model(tokens).logits[0].detach()
+    rows = [hf_model.lm_head(hf_model.model.norm(state)).detach() for state in seen]
+    lens = mw.logit_lens(mw.HookedModel(hf_model, None), tokens, k=3, stream=stream)
+    assert lens["row"].values.tolist() == ["0", "1", "2", "output"]
+    final = expected.log_softmax(-1)
+    for row, logits in enumerate([*rows, expected]):
+        log_probs = logits.log_softmax(-1)
+        np.testing.assert_array_equal(lens["top_token"][row], log_probs.topk(3).indices)
+        np.testing.assert_allclose(lens["probability"][row], log_probs.topk(3).values.exp(), rtol=1e-4)
+        kl = torch.nn.functional.kl_div(log_probs, final, log_target=True, reduction="none").sum(-1)
+        np.testing.assert_allclose(lens["kl"][row], kl, rtol=1e-3, atol=1e-6)
+        target = log_probs.gather(1, final.argmax(-1)[:, None])[:, 0]
+        np.testing.assert_allclose(lens["target_probability"][row], target.exp(), rtol=1e-4)
+
+
+def test_a_stream_that_the_family_has_not_is_refused():
+    assert "resid_mid" not in streams_of(tiny_model("gpt_neox"))
+    with pytest.raises(ValueError, match=r"The layers of this model have no 'resid_mid'\. Choose one of 'resid_post'"):
+        mw.logit_lens(tiny_model("gpt_neox"), PROMPT, stream="resid_mid")
+
+
+@pytest.mark.parametrize("target", [" John", 9])
+def test_a_targets_rank_and_probability_are_read_everywhere(target):
+    model = tiny_model()
+    lens = mw.logit_lens(model, PROMPT, target=target, stream="resid_mid")
+    token = model.to_single_token(target) if isinstance(target, str) else target
+    _, cache = model.run_with_cache(PROMPT)
+    for row in range(3):
+        logits = model.logits_of(cache["resid_mid", row])[0].detach()
+        np.testing.assert_allclose(lens["target_probability"][row], logits.softmax(-1)[:, token], rtol=1e-4)
+        np.testing.assert_array_equal(lens["rank"][row], (logits > logits[:, [token]]).sum(-1))
+    assert lens["target"].values.tolist() == model.token_texts([token]) * 6
+
+
+def test_two_prompts_are_compared():
+    model, other = tiny_model(), "When Ann gave John a drink"
+    lens = mw.logit_lens(model, PROMPT, compare=other, k=2)
+    alone = mw.logit_lens(model, PROMPT, k=2)
+    second = mw.logit_lens(model, other, k=2)
+    for name in alone:
+        np.testing.assert_array_equal(lens[name][0], alone[name])
+    for name in ("top_token", "probability", "entropy", "kl"):
+        np.testing.assert_array_equal(lens[name][1], second[name])
+    # the target is that of the first prompt
+    assert lens["rank"].values[0, -1].tolist() == [0] * 6
+    states = [model.run_with_cache(text)[1]["resid_post", 1][0] for text in (PROMPT, other)]
+    ours, theirs = (model.logits_of(state).detach().log_softmax(-1) for state in states)
+    kl = torch.nn.functional.kl_div(theirs, ours, log_target=True, reduction="none").sum(-1)
+    np.testing.assert_allclose(lens["divergence"][2], kl, rtol=1e-3, atol=1e-6)
+    assert float(lens["divergence"][:, 0].max()) == 0
+    with pytest.raises(ValueError, match=r"have 6 and 2 tokens.*They part at position 2: ' gave', .* and nothing"):
+        mw.logit_lens(model, PROMPT, compare="When Mary")
+
+
+def test_a_tuned_lens_translates_the_stream_before_each_layer():
+    model = tiny_model()
+    torch.manual_seed(1)
+    linears = torch.nn.ModuleList(torch.nn.Linear(model.cfg.d_model, model.cfg.d_model) for _ in range(3))
+    hidden = model.hf_model(model.to_tokens(PROMPT), output_hidden_states=True).hidden_states
+    given = [
+        linears,
+        [(linear.weight, linear.bias) for linear in linears],
+        dict(enumerate(linears)),
+        lambda resid, layer: linears[layer](resid),
+        Mock(spec=["transform_hidden"], transform_hidden=lambda resid, layer: linears[layer](resid)),
+    ]
+    for tuned_lens in given:
+        for stream in ("resid_post", "resid_pre"):
+            lens = mw.logit_lens(model, PROMPT, tuned_lens=tuned_lens, stream=stream, k=3)
+            for row in range(3):
+                logits = model.logits_of(linears[row](hidden[row][0]))
+                np.testing.assert_array_equal(lens["top_token"][row], logits.topk(3).indices)
+            np.testing.assert_array_equal(lens["top_token"][-1], model(PROMPT)[0].topk(3).indices)
+
+
+@pytest.mark.parametrize(
+    ("tuned_lens", "error", "message"),
+    [
+        (3, TypeError, "tuned_lens is a function"),
+        ([torch.relu] * 2, ValueError, "has 2 translators; expected 3"),
+        ([3] * 3, TypeError, "The translator of layer 0 is a function of the stream"),
+        ([(torch.eye(4), None)] * 3, ValueError, r"layer 0 has weight \[4, 4\] and bias None; expected"),
+        (lambda resid, layer: resid[:1], ValueError, r"gave \[1, 32\] for layer 0; expected a stream \[6, 32\]"),
+    ],
+)
+def test_a_tuned_lens_that_does_not_fit_is_refused(tuned_lens, error, message):
+    with pytest.raises(error, match=message):
+        mw.logit_lens(tiny_model(), PROMPT, tuned_lens=tuned_lens)
+
+
+def test_a_tuned_lens_of_what_a_component_writes_is_refused():
+    with pytest.raises(ValueError, match=r"cannot read 'mlp_out'\. Choose one of 'resid_post', 'resid_pre'"):
+        mw.logit_lens(tiny_model(), PROMPT, tuned_lens=lambda resid, layer: resid, stream="mlp_out")
+
+
+def test_states_without_finite_logits_are_marked():
+    model = tiny_model()
+    lens = mw.logit_lens(model, PROMPT, tuned_lens=lambda resid, layer: resid * (torch.nan if layer == 1 else 1))
+    assert np.isnan(lens["entropy"][1]).all()
+    assert np.isnan(lens["kl"][1]).all()
+    assert np.isnan(lens["probability"][1]).all()
+    assert (lens["rank"][1] == -1).all()
+    for row in (0, 2, 3):
+        assert np.isfinite(lens["entropy"][row]).all()
 
 
 def test_it_is_labelled():

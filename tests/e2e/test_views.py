@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -171,16 +170,43 @@ def test_pointing_at_the_lens_tells_the_top_tokens_and_a_click_locks_it(page):
     page.page.keyboard.press("ArrowDown")
     page.page.keyboard.press("Enter")
     page.page.wait_for_timeout(100)
-    row, position = json.loads(page.execute("print([lens.row, lens.position])"))
-    assert position == 0
-    assert row in (1, 30)
-    expect(lens.locator(".mw-status")).to_contain_text("layer" if row == 1 else "", ignore_case=True)
+    assert page.execute("print(lens.layer, lens.position)") == "0 0\n"
+    expect(lens.locator(".mw-status")).to_contain_text("After layer 0, position 0")
     page.page.keyboard.press("Escape")
     page.page.wait_for_timeout(100)
-    assert page.execute("print(lens.row, lens.position)") == "None None\n"
-    lens.get_by_role("button", name="entropy").click()
-    expect(lens.get_by_role("button", name="entropy")).to_have_attribute("aria-pressed", "true")
+    assert page.execute("print(lens.layer, lens.position)") == "None None\n"
+    lens.get_by_role("combobox", name="colour").select_option("entropy")
+    page.page.wait_for_timeout(100)
     assert page.execute("print(lens.color_by)") == "entropy\n"
+
+
+def test_the_lens_follows_a_token_compares_prompts_and_reads_what_components_write(open_notebook):
+    page = open_notebook([MODEL, PICTURES[2]])
+    lens = page.wait_for_view("logit_lens")
+    page.execute("lens.layer, lens.position = 29, 4")
+    followed = lens.get_by_role("region", name="Tokens through the layers")
+    expect(followed).to_contain_text("Paris")
+    expect(followed.get_by_role("img")).to_be_visible()
+    followed.get_by_role("textbox", name="Follow").fill(" London")
+    followed.get_by_role("button", name="Add").click()
+    expect(followed.get_by_role("listitem")).to_have_count(2)
+    followed.get_by_role("button", name="Colour the cells by ' London'").click()
+    wait_ready(lens)
+    expect(lens).to_contain_text("probability of ' London'")
+    assert page.execute("print(lens.target_text, lens.lens['rank'].values[-1, -1] > 0)") == " London True\n"
+    lens.get_by_role("combobox", name="of").select_option("mlp_out")
+    expect(lens.get_by_role("note")).to_contain_text("as if this component's output were the whole stream")
+    wait_ready(lens)
+    assert page.execute("print(lens.stream, lens.row_labels[-1])") == "mlp_out output\n"
+    lens.get_by_role("button", name="Compare…").click()
+    lens.get_by_role("textbox", name="Second").fill("The capital of Italy")
+    lens.get_by_role("textbox", name="Second").press("Enter")
+    expect(lens.get_by_role("alert")).to_contain_text("The prompts have 5 and 4 tokens")
+    lens.get_by_role("textbox", name="Second").fill("The capital of Italy is")
+    lens.get_by_role("textbox", name="Second").press("Enter")
+    wait_ready(lens)
+    expect(lens).to_contain_text("probability of ' London', first − second")
+    assert page.execute("print(lens.compare, lens.lens['divergence'].shape)") == "The capital of Italy is (31, 5)\n"
 
 
 PAIR = (

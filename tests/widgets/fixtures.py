@@ -64,7 +64,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
             ("predict", {"interventions": []}),
             ("predict", {"interventions": [OFF]}),
         ],
-        lens: [],
+        lens: [("column", {"position": 4, "follow": [model.to_single_token(" Paris")], "typed": None})],
         patching: [("sweep", {"site": "resid_pre"})],
         patterns: [("pattern", {"sample": 0, "head": 3})],
         tokens: [],

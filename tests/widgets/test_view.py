@@ -20,7 +20,7 @@ ARGUMENTS = {mw.AttentionView: {"prompt": PROMPT}, mw.LogitLensView: {"prompt": 
 COMPUTED = {mw.AttentionView: "thumbnails", mw.LogitLensView: "tokens", mw.PatchingView: "results"}
 OUT_OF_RANGE = {
     mw.AttentionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
-    mw.LogitLensView: ("row", "Row 999 is out of range: there are 4, 0 to 3."),
+    mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.PatchingView: ("column", "Column 999 is out of range: there are 5, 0 to 4."),
 }
 
@@ -178,7 +178,7 @@ def test_observers_see_all_of_a_new_picture(kind):
 @every_view
 def test_an_observer_that_raises_does_not_leave_half_a_picture(kind, monkeypatch):
     view, told, sent = make(kind), [], []
-    names = {name for name, value in view._answer.traits.items() if "tokens" in name} | {first_input(kind)}
+    names = {name for name, value in view._answer.traits.items() if "tokens" in name and value} | {first_input(kind)}
 
     def fail(change):
         raise RuntimeError("the observer failed")

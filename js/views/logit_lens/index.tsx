@@ -1,65 +1,65 @@
 /** The logit lens: what the model would say if it ended after each layer. */
-import { type Signal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import type { Cell } from "../../core/canvas";
-import { Choice, Header, Legend, PromptForm, StatusLine } from "../../core/components";
-import { formatNumber } from "../../core/format";
+import { Button, Choice, type Field, Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
-import { Grid } from "../../core/grid";
 import type { Port } from "../../core/port";
-import { useRequest } from "../../core/request";
-import { tokenLabel } from "../../core/tokens";
+import { type UsedRequest, useRequest } from "../../core/request";
+import { Select } from "../../core/select";
 import { useTrait } from "../../core/trait";
-import { CELL_HEIGHT, drawLens } from "./draw";
-import { type ColourBy, type Lens, readLens } from "./lens";
+import { cellColour, colourOptions, fittingColour } from "./colours";
+import { useFollowing } from "./column";
+import { Follow } from "./follow";
+import { type Lens, readLens } from "./lens";
 import { CellPanel } from "./panel";
+import { usePlace } from "./place";
 import css from "./style.css?inline";
-import type { Traits } from "./traits";
-import { describeCell, rowLabels } from "./words";
+import { LensLegend, Table } from "./table";
+import type { Changes, Traits } from "./traits";
+import { isComponent, STREAM_NAMES } from "./words";
 
-const [NARROWEST, WIDEST] = [54, 104];
-/** Room for the layer labels. */
-const LABELS = 104;
 /** From this width on the panel stands at the right, and takes its room from the table. */
 const SIDE_BY_SIDE = 720;
-const PANEL = 256;
-const MAX_HEIGHT = 760;
-const COLOURS = [
-  { value: "probability", text: "probability" },
-  { value: "entropy", text: "entropy" },
-] as const;
+const PANEL = 316;
 
 export const logitLens = preactView<Traits>(LogitLens, css);
 
 function LogitLens({ port }: { port: Port<Traits> }) {
   const lens = useLens(port);
-  const request = useRequest<object, Traits>(port, "set_prompt");
-  const colourBy = useTrait(port, "color_by").value;
-  const hovered = useSignal<Cell | null>(null);
-  const sideBySide = useFrame().width.value >= SIDE_BY_SIDE;
-  const prompt = { name: "prompt", label: "Prompt", value: useTrait(port, "prompt").value };
+  const { width, theme } = useFrame();
+  const changes = useRequest<object, Traits>(port, "set_inputs");
+  const change = (inputs: Changes) => void changes.send(inputs);
+  const place = usePlace(port, lens);
+  const following = useFollowing(port, lens, place);
+  const by = fittingColour(lens, useTrait(port, "color_by").value);
+  const colour = useMemo(() => cellColour(lens, by, theme.value), [lens, by, theme.value]);
+  const sideBySide = width.value >= SIDE_BY_SIDE;
+  const target = (id: number | "") => {
+    if (id !== "" && !by.startsWith("target") && by !== "rank") port.set("color_by", "target_probability");
+    change({ target: id });
+  };
   return (
     <>
       <Header
-        name="Logit lens"
+        name={useTrait(port, "tuned").value ? "Tuned lens" : "Logit lens"}
         modelName={useTrait(port, "model_name").value}
         title={useTrait(port, "title").value}
       >
-        <span class="mw-muted">colour</span>
-        <Choice
-          label="Colour"
-          options={COLOURS}
-          value={colourBy}
-          onChange={(by) => port.set("color_by", by)}
-        />
+        <Controls port={port} lens={lens} onChange={change} />
       </Header>
-      <PromptForm fields={[prompt]} request={request} />
+      <Prompts port={port} request={changes} />
       <div class={`mw-lens ${sideBySide ? "mw-side-by-side" : ""}`}>
-        <Table port={port} lens={lens} colourBy={colourBy} hovered={hovered} />
-        <Panel port={port} lens={lens} hovered={hovered} />
+        <div class="mw-lens-table">
+          <Table {...{ lens, colour, place }} room={width.value - (sideBySide ? PANEL : 0)} />
+          <LensLegend lens={lens} colour={colour} />
+          <Notes port={port} lens={lens} />
+        </div>
+        <div class="mw-lens-side">
+          <CellPanel {...{ lens, place, following }} />
+          {place.chosen && <Follow {...{ lens, place, following }} onTarget={target} />}
+        </div>
       </div>
-      <LensLegend lens={lens} colourBy={colourBy} />
-      <StatusLine hint="Point at a cell or walk with the arrow keys; a click or Enter locks it." />
+      <StatusLine hint="Point at a cell or walk with the arrow keys; a click or Enter follows its position through the layers." />
     </>
   );
 }
@@ -68,13 +68,21 @@ function LogitLens({ port }: { port: Port<Traits> }) {
 function useLens(port: Port<Traits>): Lens {
   const traits = {
     tokens: useTrait(port, "tokens").value,
+    compare_tokens: useTrait(port, "compare_tokens").value,
+    stream: useTrait(port, "stream").value,
+    target: useTrait(port, "target").value,
+    target_text: useTrait(port, "target_text").value,
     row_labels: useTrait(port, "row_labels").value,
     vocabulary: useTrait(port, "vocabulary").value,
+    vocabulary_ids: useTrait(port, "vocabulary_ids").value,
     top_tokens: useTrait(port, "top_tokens").value,
     top_probs: useTrait(port, "top_probs").value,
     entropy: useTrait(port, "entropy").value,
     max_entropy: useTrait(port, "max_entropy").value,
+    kl: useTrait(port, "kl").value,
     rank: useTrait(port, "rank").value,
+    target_probs: useTrait(port, "target_probs").value,
+    divergence: useTrait(port, "divergence").value,
   };
   return useMemo(() => readLens(traits), Object.values(traits));
 }
@@ -82,85 +90,81 @@ function useLens(port: Port<Traits>): Lens {
 interface PartProps {
   port: Port<Traits>;
   lens: Lens;
-  hovered: Signal<Cell | null>;
 }
 
-function Table({ port, lens, hovered, colourBy }: PartProps & { colourBy: ColourBy }) {
-  const width = useFrame().width.value;
-  const locked = useLocked(port, lens);
-  const [rows, cols] = [lens.rowLabels.length, lens.tokens.length];
-  const labels = useMemo(() => ({ rows: rowLabels(lens), cols: lens.tokens.map(tokenLabel) }), [lens]);
-  const room = width - LABELS - (width >= SIDE_BY_SIDE ? PANEL : 0);
-  const cellWidth = Math.floor(Math.min(WIDEST, Math.max(NARROWEST, room / Math.max(1, cols))));
+function Controls({ port, lens, onChange }: PartProps & { onChange: (changes: Changes) => void }) {
+  const { live } = useFrame().capabilities.value;
+  const streams = useTrait(port, "streams").value;
+  const tuned = useTrait(port, "tuned").value;
   return (
-    <Grid
-      label="Most probable token, layers by positions"
-      {...{ rows, cols, cellWidth }}
-      cellHeight={CELL_HEIGHT}
-      rowLabels={labels.rows}
-      colLabels={labels.cols}
-      labelFont="code"
-      maxHeight={MAX_HEIGHT}
-      chosen={locked}
-      draw={(context, range, theme) => drawLens(context, range, theme, { lens, colourBy, cellWidth })}
-      describe={(cell) => describeCell(lens, cell)}
-      onHover={(cell) => {
-        hovered.value = cell;
-      }}
-      onChoose={(cell) => {
-        const again = locked?.row === cell.row && locked.col === cell.col;
-        lock(port, again ? null : cell);
-      }}
-      onUnlock={() => lock(port, null)}
-    />
+    <>
+      {useTrait(port, "has_tuned_lens").value && (
+        <Choice
+          label="Lens"
+          options={LENSES}
+          value={tuned ? "tuned" : "plain"}
+          onChange={(chosen) => onChange({ tuned: chosen === "tuned" })}
+        />
+      )}
+      <Select
+        label="of"
+        options={streams.map((value) => ({ value, text: STREAM_NAMES[value] }))}
+        value={lens.stream}
+        disabled={!live}
+        onChange={(stream) => onChange({ stream })}
+      />
+      <Select
+        label="colour"
+        options={colourOptions(lens)}
+        value={fittingColour(lens, useTrait(port, "color_by").value)}
+        onChange={(by) => port.set("color_by", by)}
+      />
+    </>
   );
 }
 
-/** The locked cell, else the one under the pointer, else the model's answer to the whole prompt. */
-function Panel({ port, lens, hovered }: PartProps) {
-  const locked = useLocked(port, lens);
-  const pointed = hovered.value && isInside(lens, hovered.value) ? hovered.value : null;
-  const answer = { row: lens.outputRow, col: lens.tokens.length - 1 };
+const LENSES = [
+  { value: "plain", text: "logit lens" },
+  { value: "tuned", text: "tuned lens" },
+] as const;
+
+function Prompts({ port, request }: { port: Port<Traits>; request: UsedRequest<object> }) {
+  const { live } = useFrame().capabilities.value;
+  const compare = useTrait(port, "compare").value;
+  const opened = useSignal(false);
+  const compares = opened.value || compare !== "";
+  const fields: Field[] = [
+    { name: "prompt", label: compares ? "First" : "Prompt", value: useTrait(port, "prompt").value },
+  ];
+  if (compares) fields.push({ name: "compare", label: "Second", value: compare });
+  const toggle = () => {
+    if (compare !== "") void request.send({ compare: "" });
+    opened.value = !compares;
+  };
   return (
-    <CellPanel
-      lens={lens}
-      cell={locked ?? pointed ?? answer}
-      locked={locked !== null}
-      onUnlock={() => lock(port, null)}
-    />
+    <div class="mw-lens-prompts">
+      <PromptForm fields={fields} request={request} />
+      {live && <Button onClick={toggle}>{compares ? "Don't compare" : "Compare…"}</Button>}
+    </div>
   );
 }
 
-function useLocked(port: Port<Traits>, lens: Lens): Cell | null {
-  const row = useTrait(port, "row").value;
-  const col = useTrait(port, "position").value;
-  return row !== null && col !== null && isInside(lens, { row, col }) ? { row, col } : null;
-}
-
-function lock(port: Port<Traits>, cell: Cell | null): void {
-  port.set("row", cell?.row ?? null);
-  port.set("position", cell?.col ?? null);
-}
-
-function isInside({ rowLabels, tokens }: Lens, { row, col }: Cell): boolean {
-  return row < rowLabels.length && col < tokens.length;
-}
-
-function LensLegend({ lens, colourBy }: { lens: Lens; colourBy: ColourBy }) {
-  const map = useFrame().theme.value.sequential;
-  const byProbability = colourBy === "probability";
+/** What a reader must know to read the numbers rightly. */
+function Notes({ port, lens }: PartProps) {
+  const tuned = useTrait(port, "tuned").value;
+  if (isComponent(lens.stream)) {
+    return (
+      <p class="mw-note" role="note">
+        Each row is read as if this component's output were the whole stream: what it writes towards, not what
+        the model would say.
+      </p>
+    );
+  }
+  if (!tuned) return null;
   return (
-    <Legend
-      label={byProbability ? "probability of the top token" : "entropy of the distribution, nats"}
-      map={map}
-      domain={byProbability ? [0, 1] : [lens.maxEntropy, 0]}
-      ticks={byProbability ? [0, 0.5, 1] : [lens.maxEntropy, lens.maxEntropy / 2, 0]}
-      format={formatNumber}
-    >
-      <span class="mw-legend-mark">
-        <span class="mw-corner" aria-hidden="true" />
-        <span class="mw-muted">top token is already the output's</span>
-      </span>
-    </Legend>
+    <p class="mw-note" role="note">
+      The stream goes through the translators of the given tuned lens before the final norm and the
+      unembedding; the output row does not.
+    </p>
   );
 }
