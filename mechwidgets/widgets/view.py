@@ -221,9 +221,7 @@ class ModelView(View):
 
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in self.inputs}
-        inputs = "".join(
-            f", {name}={value!r}" for name, value in given.items() if value != self.trait_defaults(name)
-        )
+        inputs = "".join(f", {name}={value!r}" for name, value in given.items() if value != self.trait_defaults(name))
         return f"{type(self).__name__}({self.model_name!r}{inputs})"
 
     def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
