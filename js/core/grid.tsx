@@ -42,6 +42,8 @@ export interface GridProps {
   onHover?: (cell: Cell | null) => void;
   /** Click, Enter or Space. */
   onChoose?: (cell: Cell) => void;
+  /** Click with Shift, Ctrl or Cmd held, as where several can be chosen; without it such a click chooses. */
+  onExtend?: (cell: Cell) => void;
   /** Escape; left out while nothing is locked, so that the key keeps its meaning for the page. */
   onUnlock?: () => void;
   /** Keys of the view's own; true when it used the key. */

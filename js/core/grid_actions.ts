@@ -29,7 +29,9 @@ export function gridActions(state: GridState) {
     onBlur: leave,
     onClick: (event: MouseEvent) => {
       const cell = pointed(state, event);
-      if (cell) choose(state, cell);
+      const several = event.shiftKey || event.ctrlKey || event.metaKey;
+      if (cell && several && state.props.onExtend) state.props.onExtend(cell);
+      else if (cell) choose(state, cell);
     },
     onKeyDown: (event: KeyboardEvent) => {
       if (!pressed(state, event)) return;

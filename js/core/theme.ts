@@ -15,6 +15,8 @@ export interface Theme {
   readonly sequential: ColourMap;
   /** 0 orange, 0.5 the surface's colour, 1 blue. */
   readonly diverging: ColourMap;
+  /** A ground behind pictures in the other maps: 0 violet, 0.5 the surface's colour, 1 yellow. */
+  readonly tint: ColourMap;
   readonly uiFont: string;
   readonly codeFont: string;
 }
@@ -70,6 +72,7 @@ export function readTheme(root: HTMLElement): Theme {
     ...{ surface, ink, muted, line, accent, missing },
     sequential: colourMap(STOPS.map((stop) => resolve(`--mw-sequential-${stop}`))),
     diverging: colourMap(STOPS.map((stop) => resolve(`--mw-diverging-${stop}`))),
+    tint: colourMap(STOPS.map((stop) => resolve(`--mw-tint-${stop}`))),
     ...readFonts(root),
   };
 }

@@ -20,15 +20,19 @@ from mechwidgets.model.token_input import TokenInput
 if TYPE_CHECKING:
     import xarray as xr
 
-SCORES = ("previous_token", "duplicate_token", "induction")
+SCORES = ("previous_token", "duplicate_token", "induction", "entropy")
+
+# How many queries' entropies are computed at a time.
+ENTROPY_QUERIES = 128
 
 
 def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None = None) -> xr.DataArray:
-    """Scores [score, layer, head] of every head on one prompt, 0 to 1; NaN where the prompt cannot show it.
+    """Scores [score, layer, head] of every head on one prompt; NaN where the prompt cannot show it.
 
-    - `previous_token`: mean attention to the token just before (from the second position on)
-    - `duplicate_token`: mean attention to earlier copies of the same token (over positions that have one)
-    - `induction`: mean attention to the tokens that followed earlier copies of the same token (over positions that have one)
+    - `previous_token`: mean attention to the token just before (from the second position on), 0 to 1
+    - `duplicate_token`: mean attention to earlier copies of the same token (over positions that have one), 0 to 1
+    - `induction`: mean attention to the tokens that followed earlier copies of the same token (over positions that have one), 0 to 1
+    - `entropy`: mean entropy of what a position attends to (from the second position on), in nats: 0 for one token alone, log(n) for n tokens alike
 
     Args:
         model, prompt: one prompt.
@@ -43,9 +47,10 @@ def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None
     if len(tokens) != 1:
         raise ValueError(f"Head scores are read from one prompt, got {len(tokens)}.")
     scores = np.empty((len(SCORES), model.cfg.n_layers, model.cfg.n_heads), np.float32)
+    score = HeadScorer(tokens[0])
 
     def read(layer: int, pattern: torch.Tensor) -> None:
-        scores[:, layer] = scores_of_patterns(pattern, tokens[0])
+        scores[:, layer] = score(pattern)
 
     read_patterns(model, tokens, read)
     return xr.DataArray(scores, dims=("score", "layer", "head"), coords={"score": list(SCORES)})
@@ -81,30 +86,50 @@ def read_patterns(
         return model.forward(tokens, run, logits_to_keep=1)[0, -1]
 
 
-def scores_of_patterns(patterns: torch.Tensor, tokens: torch.Tensor) -> np.ndarray:
-    """The scores [score, head] of patterns [head, query_pos, key_pos] over tokens [pos], in the order of `SCORES`."""
-    return np.stack([_mean_attention(patterns, target) for target in _targets(tokens.to(patterns.device))])
+class HeadScorer:
+    """Scores patterns over the same tokens; what the tokens alone decide is worked out once.
+
+    Args:
+        tokens: [pos].
+    """
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        n = len(tokens)
+        same = tokens[:, None] == tokens[None, :]
+        copies = same.tril(-1)
+        followers = torch.zeros_like(copies)
+        followers[:, 1:] = copies[:, :-1]
+        self._targets = [
+            torch.stack([torch.arange(1, n), torch.arange(n - 1)], dim=1),
+            copies.nonzero(),
+            # a copy just before is followed by the query itself
+            followers.tril().nonzero(),
+        ]
+
+    def __call__(self, patterns: torch.Tensor) -> np.ndarray:
+        """The scores [score, head] of patterns [head, query_pos, key_pos], in the order of `SCORES`."""
+        found = [_mean_attention(patterns, *target.to(patterns.device).unbind(1)) for target in self._targets]
+        return np.stack([*found, _mean_entropy(patterns)])
 
 
-def _targets(tokens: torch.Tensor) -> list[torch.Tensor]:
-    """For each score, the keys that count at each query: bool [query_pos, key_pos]."""
-    n = len(tokens)
-    same = tokens[:, None] == tokens[None, :]
-    earlier_copy = same & torch.ones(n, n, dtype=torch.bool, device=tokens.device).tril(-1)
-    previous = torch.eye(n, dtype=torch.bool, device=tokens.device).roll(-1, dims=1).tril(-1)
-    return [previous, earlier_copy, _right_of(earlier_copy)]
-
-
-def _right_of(keys: torch.Tensor) -> torch.Tensor:
-    """The keys just after, as far as a causal query may look."""
-    shifted = torch.zeros_like(keys)
-    shifted[:, 1:] = keys[:, :-1]
-    return shifted.tril()
-
-
-def _mean_attention(patterns: torch.Tensor, target: torch.Tensor) -> np.ndarray:
-    queries = target.any(dim=1)
-    if not queries.any():
+def _mean_attention(patterns: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor) -> np.ndarray:
+    """Attention from queries to keys, [pair] each: summed over the keys of each query, mean over the queries that have any."""
+    if not len(queries):
         return np.full(len(patterns), np.nan, dtype=np.float32)
-    attention = (patterns.float() * target).sum(dim=-1)
-    return attention[:, queries].mean(dim=-1).cpu().numpy()
+    attention = patterns[:, queries, keys].float().sum(dim=1)
+    attending = len(torch.unique(queries))
+    return np.asarray((attention / attending).cpu())
+
+
+def _mean_entropy(patterns: torch.Tensor) -> np.ndarray:
+    """In nats, over the queries that see more than themselves."""
+    n = patterns.shape[1]
+    if n == 1:
+        return np.full(len(patterns), np.nan, dtype=np.float32)
+    # A block of queries sees no key after its last one; and what is made at a time stays small.
+    blocks = range(1, n, ENTROPY_QUERIES)
+    total = sum(
+        torch.special.entr(patterns[:, at : at + ENTROPY_QUERIES, : at + ENTROPY_QUERIES].float()).sum((1, 2))
+        for at in blocks
+    )
+    return np.asarray((total / (n - 1)).cpu())

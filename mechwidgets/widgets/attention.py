@@ -1,8 +1,7 @@
-"""AttentionView: every attention head as a thumbnail, one large, and switches that run the model again."""
+"""AttentionView: every attention head as a thumbnail, some of them large, and switches that run the model again."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,122 +10,183 @@ import numpy as np
 import torch
 import traitlets
 
-from mechwidgets.analysis.heads import SCORES, read_patterns, scores_of_patterns
+from mechwidgets.analysis.attention_values import ATTENTION_TYPES, LayerAttention, read_attention
 from mechwidgets.analysis.prediction import finite_log_probs, prediction_change
 from mechwidgets.model.hooked_model import HookedModel
+from mechwidgets.model.hooks import nearest
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
-from mechwidgets.widgets.interventions import InterventionList, Interventions
+from mechwidgets.widgets.aligned_prompts import Prompts, alternatives, read_prompts
+from mechwidgets.widgets.attention_maps import Head, HeadCache, HeadMaps, triangles
+from mechwidgets.widgets.errors import RefusedError, refusing
+from mechwidgets.widgets.interventions import InterventionList
+from mechwidgets.widgets.own_scores import read_scores
 from mechwidgets.widgets.rpc import Handler, Request
-from mechwidgets.widgets.thumbnails import thumbnail_block
-from mechwidgets.widgets.view import Answer, ModelView, refusing
+from mechwidgets.widgets.view import Answer, ModelView
 
-# Patterns kept for later clicks; those of longer prompts (from about 120 tokens in SmolLM2) are computed again, one layer at a time. Not more, because ipywidgets
-# keeps every picture that was not closed, such as those of a cell that was run ten times.
-KEPT_PATTERN_BYTES = 16_000_000
+# Whole heads kept for later clicks; those of longer prompts (from about 170 tokens in SmolLM2) are computed again when they are asked for. Not more, because
+# ipywidgets keeps every picture that was not closed, such as those of a cell that was run ten times.
+KEPT_HEAD_BYTES = 16_000_000
+
+
+class Texts(traitlets.TraitType):  # type: ignore[type-arg]
+    """A trait: a text, or a list of several; or None, if that is the default.
+
+    Of its own, because traitlets asks no validator about None where it is allowed, so that the picture would not follow.
+    """
+
+    def __init__(self, default: str | None) -> None:
+        super().__init__(default_value=default)
+        self.tag(sync=True)
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Raises TypeError for anything else."""
+        several = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+        if several or isinstance(value, str) or (value is None and self.default_value is None):
+            return list(value) if several else value
+        raise TypeError(f"{self.name} is a text, or several of equally many tokens; got {value!r}.")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What later clicks need of a prompt.
+    """What later clicks need of the prompts.
 
     Attributes:
-        tokens: [1, pos].
-        patterns: [head, query_pos, key_pos] by layer, or nothing where they would be too large.
-        log_probs: of the next token, [d_vocab], with nothing switched off.
+        prompts: their tokens.
+        attention_type: what is drawn of them.
+        heads: whole heads.
+        log_probs: of the first prompt's next token, [d_vocab], with nothing switched off.
+        score_names, scores: of every head, [score, layer, head].
     """
 
-    tokens: torch.Tensor
-    patterns: list[torch.Tensor]
+    prompts: Prompts
+    attention_type: str
+    heads: HeadCache
     log_probs: torch.Tensor
+    score_names: list[str]
+    scores: np.ndarray
 
 
 class AttentionView(ModelView, kind="attention"):
-    """Attention heads of one prompt.
+    """Attention heads of a prompt, of many prompts of one template, or the difference between two.
 
-    Click a thumbnail to see that head large; switch heads off to see how the next-token distribution moves. The model itself is never changed.
+    Click a thumbnail to see that head large, with Shift to keep it beside others; switch heads off to see how the next-token distribution moves. The model
+    itself is never changed.
 
     Args:
         model: a HookedModel.
-        prompt: the text.
+        prompt: the text; or several of equally many tokens, whose mean is shown.
+        compare: another text (or several), of as many tokens: the picture shows `prompt` minus `compare`.
+        attention_type: "standard" (the pattern), "value-weighted" (times the norm of the source's value), "info-weighted" (times the norm of what the head would
+            write of it) or "pre-softmax" (the scores); `mechwidgets.analysis.attention_values` has the formulas and the paper.
         layer, head: the head to begin with.
+        heads: those to show large beside it, such as `[(4, 7), (9, 6)]`.
+        position: the token that is locked, from 0.
+        scores: your own score of each head: an array [layer, head], a DataArray (its name shows), or several by name in a dict.
+        score: what tints the thumbnails: "previous_token", "duplicate_token", "induction", "entropy" (see `head_scores`), "difference" (the largest between
+            the prompts) or the name of one of your own; "" for none.
+        order: "layer" (layers down, heads across) or "score" (the highest first).
         interventions: what is switched off to begin with, such as `[mw.ablate(head=(4, 7))]`; or an `mw.Interventions` that other pictures share.
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
         settings: `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
 
     Attributes:
-        prompt: assign to look at another text.
-        tokens: the texts of its tokens, [pos].
+        prompt, compare, attention_type: assign to look at something else.
+        tokens: the texts of the first prompt's tokens, [pos].
         layer, head: the chosen head; assign to choose, `observe` to follow clicks.
+        heads: those that are shown large beside it, a list of (layer, head).
+        position: the locked token, or None.
         interventions: what is switched off now, a list of Intervention.
 
     Raises:
-        ValueError: a prompt that cannot be run (empty, too long), or a layer or head that the model does not have.
+        ValueError: a prompt that cannot be run (empty, too long), prompts of different numbers of tokens, or a layer, head or score that there is not.
         TypeError: an argument that the picture does not take.
     """
 
-    inputs = ("prompt", "prepend_bos")
-    settings = ("layer", "head", "interventions")
+    inputs = ("prompt", "compare", "attention_type", "prepend_bos")
+    settings = ("layer", "head", "heads", "position", "scores", "score", "order", "interventions")
 
-    prompt = traitlets.Unicode("").tag(sync=True)
+    prompt = Texts("")
+    compare = Texts(None)
+    attention_type = traitlets.Enum(ATTENTION_TYPES, "standard").tag(sync=True)
     prepend_bos = traitlets.Bool(None, allow_none=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    alternatives = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)
     n_layers = traitlets.Int(0).tag(sync=True)
     n_heads = traitlets.Int(0).tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
     thumbnail_block = traitlets.Int(1).tag(sync=True)
-    score_names = traitlets.List(traitlets.Unicode(), list(SCORES)).tag(sync=True)
-    scores = traitlets.Dict().tag(sync=True)
+    limits = traitlets.Dict().tag(sync=True)
+    diverging = traitlets.Bool(False).tag(sync=True)
+    scores = traitlets.Any(None, allow_none=True)
+    score_names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    score_values = traitlets.Dict().tag(sync=True)
+    score = traitlets.Unicode("").tag(sync=True)
+    order = traitlets.Enum(("layer", "score"), "layer").tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
+    heads = traitlets.List(traitlets.Tuple(traitlets.Int(), traitlets.Int())).tag(sync=True)
+    position = traitlets.Int(None, allow_none=True).tag(sync=True)
     interventions = InterventionList()
 
     def __init__(
         self,
         model: HookedModel,
-        prompt: str,
+        prompt: str | Sequence[str],
         *,
-        layer: int = 0,
-        head: int = 0,
-        interventions: Sequence[Intervention] | Interventions = (),
+        compare: str | Sequence[str] | None = None,
+        attention_type: str = "standard",
         prepend_bos: bool | None = None,
         **settings: Any,
     ) -> None:
-        inputs = {"prompt": prompt, "prepend_bos": prepend_bos}
-        super().__init__(model, inputs, layer=layer, head=head, interventions=interventions, **settings)
+        inputs = {"prompt": prompt, "compare": compare, "attention_type": attention_type, "prepend_bos": prepend_bos}
+        # Scores are not of the model's making, and the names of all have to be known before one is chosen.
+        self._own: dict[str, np.ndarray] = {}
+        if isinstance(model, HookedModel):
+            self._own = read_scores(settings.get("scores"), model.cfg.n_layers, model.cfg.n_heads)
+        super().__init__(model, inputs, **settings)
 
-    def _ask(self, prompt: str, prepend_bos: bool | None) -> Answer:
-        cfg, tokens = self.model.cfg, self.model.to_tokens(prompt, prepend_bos)
-        n_pos = tokens.shape[1]
-        block = thumbnail_block(n_pos, cfg.n_layers * cfg.n_heads)
-        side = math.ceil(n_pos / block)
-        keep = cfg.n_layers * cfg.n_heads * n_pos**2 * 4 <= KEPT_PATTERN_BYTES
-        kept: list[torch.Tensor] = []
-        # Made once: small arrays made between large patterns would leave the heap in pieces too small for the next pattern.
-        thumbnails = np.empty((cfg.n_layers, cfg.n_heads, side, side), np.uint8)
-        scores = np.empty((len(SCORES), cfg.n_layers, cfg.n_heads), np.float32)
+    def _check_input(self, name: str, value: Any) -> None:
+        if name in ("prompt", "compare"):
+            self.traits()[name].validate(self, value)
+        elif name == "attention_type":
+            if value not in ATTENTION_TYPES:
+                raise RefusedError(f"There is no attention_type {value!r}. It is one of {', '.join(ATTENTION_TYPES)}.")
+        else:
+            super()._check_input(name, value)
 
-        def read(layer: int, pattern: torch.Tensor) -> None:
-            thumbnails[layer] = _thumbnails(pattern.float(), block)
-            scores[:, layer] = scores_of_patterns(pattern, tokens[0])
-            if keep:
-                kept.append(pattern.float().cpu())
-
-        log_probs = finite_log_probs(self.model, read_patterns(self.model, tokens, read))
+    def _ask(self, prompt: Any, compare: Any, attention_type: str, prepend_bos: bool | None) -> Answer:
+        cfg = self.model.cfg
+        prompts = read_prompts(self.model, prompt, compare, prepend_bos)
+        maps = HeadMaps(cfg.n_layers, cfg.n_heads, prompts, attention_type, KEPT_HEAD_BYTES)
+        logits = read_attention(self.model, prompts.tokens, attention_type, maps.read)
+        assert logits is not None  # noqa: S101 - all layers were read
+        log_probs = finite_log_probs(self.model, logits[0])
+        kept = Kept(prompts, attention_type, maps.cache, log_probs, maps.score_names, maps.scores)
         traits = {
-            "tokens": self.model.token_texts(tokens[0].tolist()),
+            "tokens": self.model.token_texts(prompts.tokens[0].tolist()),
+            "alternatives": alternatives(self.model, prompts),
             "n_layers": cfg.n_layers,
             "n_heads": cfg.n_heads,
-            "thumbnails": to_wire(thumbnails),
-            "thumbnail_block": block,
-            "scores": to_wire(scores),
+            **maps.traits(),
+            **self._score_traits(kept),
         }
-        return Answer(traits, Kept(tokens, kept, log_probs))
+        # What was locked has no meaning behind the end of a shorter prompt.
+        if self.position is not None and self.position >= prompts.tokens.shape[1]:
+            traits["position"] = None
+        return Answer(traits, kept)
+
+    def _score_traits(self, kept: Kept) -> dict[str, Any]:
+        """All scores, the user's own last; and none chosen if the one that was is gone."""
+        names = [*kept.score_names, *self._own]
+        values = np.concatenate([kept.scores, *(one[None] for one in self._own.values())])
+        gone = {"score": "", "order": "layer"} if self.score not in ("", *names) else {}
+        return {"score_names": names, "score_values": to_wire(values), **gone}
 
     def to_circuitsvis(self, layer: int | None = None) -> Any:
-        """The heads of one layer drawn by the CircuitsVis package: its RenderedHTML, from the bundle in its wheel, with no network.
+        """The heads of one layer as they are drawn here, by the CircuitsVis package: its RenderedHTML, from the bundle in its wheel, with no network.
 
         Args:
             layer: by default the chosen one.
@@ -138,52 +198,114 @@ class AttentionView(ModelView, kind="attention"):
 
         layer = self.layer if layer is None else layer
         check_range("layer", layer, self.model.cfg.n_layers)
-        with self._turn:
-            tokens, patterns = self.tokens, self._data.patterns[layer : layer + 1]
-            if not patterns:
-                with suspended():
-                    read_patterns(self.model, self._data.tokens, lambda _, pattern: patterns.append(pattern), [layer])
+        with self._turn, suspended():
+            kept, tokens, values = self._data, self.tokens, []
+
+            def read(found: LayerAttention) -> None:
+                means = kept.prompts.means(found.values)
+                values.append(means[0] - means[1] if kept.prompts.compares else means[0])
+
+            read_attention(self.model, kept.prompts.tokens, kept.attention_type, read, [layer])
+            drawn = values[0].nan_to_num(0).cpu().numpy()
+        reach = {} if kept.attention_type == "standard" else {"maxValue": float(np.abs(drawn).max())}
         return rendered(
             "AttentionHeads",
-            attention=patterns[0].float().cpu().numpy(),
-            attentionHeadNames=[f"L{layer}H{head}" for head in range(len(patterns[0]))],
+            attention=drawn,
+            attentionHeadNames=[f"L{layer}H{head}" for head in range(len(drawn))],
             tokens=tokens,
+            **({**reach, "minValue": float(drawn.min())} if drawn.min() < 0 else reach),
         )
 
     def _handlers(self) -> Mapping[str, Handler]:
-        return {"set_prompt": self._set_prompt, "pattern": self._pattern, "predict": self._predict}
+        return {"set_inputs": self._set_inputs_asked, "patterns": self._patterns, "predict": self._predict}
 
-    def _set_prompt(self, request: Request, prompt: str) -> dict[str, Any]:
-        self._set_inputs(request, prompt=prompt)
+    def _set_inputs_asked(self, request: Request, **inputs: Any) -> dict[str, Any]:
+        """`prompt`, `compare`, `attention_type`, or several of them together; an empty `compare` for none."""
+        for name in inputs:
+            if name not in self.inputs:
+                raise ValueError(f"There is no input {name!r}. The picture is computed from {', '.join(self.inputs)}.")
+        if inputs.get("compare") == "":
+            inputs["compare"] = None
+        self._set_inputs(request, **inputs)
         return {}
 
-    def _pattern(self, request: Request, layer: int, head: int) -> dict[str, Any]:
-        """One head's pattern, float32 [query_pos, key_pos]."""
-        check_range("layer", layer, self.model.cfg.n_layers)
-        check_range("head", head, self.model.cfg.n_heads)
-        if self._data.patterns:
-            return {"pattern": self._data.patterns[layer][head].numpy()}
-        found: list[torch.Tensor] = []
-        read_patterns(self.model, self._data.tokens, lambda _, pattern: found.append(pattern[head].float()), [layer])
-        return {"pattern": found[0].cpu().numpy()}
+    def _patterns(self, request: Request, heads: Sequence[Head]) -> dict[str, Any]:
+        """Whole heads, each the lower triangle, row by row, float32 [pos (pos + 1) / 2]: of the prompts, and of those that they are compared with."""
+        kept, wanted = self._data, [(int(layer), int(head)) for layer, head in heads]
+        self._check_heads(wanted)
+        found = {head: whole for head in wanted if (whole := kept.heads.get(head)) is not None}
+        missing = [head for head in wanted if head not in found]
+
+        def read(attention: LayerAttention) -> None:
+            request.check()
+            for layer, head in missing:
+                if layer == attention.layer:
+                    found[layer, head] = triangles(kept.prompts, attention.values, head)
+
+        if missing:
+            layers = {layer for layer, _ in missing}
+            read_attention(self.model, kept.prompts.tokens, kept.attention_type, read, layers)
+        for head in missing:
+            kept.heads.put(head, found[head])
+        compares = kept.prompts.compares
+        return {
+            "patterns": [found[head][0] for head in wanted],
+            "compared": [found[head][1] for head in wanted] if compares else [],
+        }
 
     def _predict(self, request: Request, interventions: Sequence[Any]) -> dict[str, Any]:
-        """The next-token distribution without and with interventions."""
+        """The next-token distribution of the first prompt without and with interventions."""
         changes = [Intervention.from_json(one) for one in interventions]
-        change = prediction_change(self.model, self._data.tokens, changes, before=self._data.log_probs)
+        kept = self._data
+        change = prediction_change(self.model, kept.prompts.tokens[:1], changes, before=kept.log_probs)
         return {"tokens": change.tokens, "before": change.before, "after": change.after, "kl": change.kl}
 
-    @traitlets.validate("layer")
-    def _layer_in_range(self, proposal: Any) -> int:
-        with refusing():
-            check_range("layer", proposal["value"], self.model.cfg.n_layers)
-        return int(proposal["value"])
+    def _check_heads(self, heads: Sequence[Head]) -> None:
+        for layer, head in heads:
+            check_range("layer", layer, self.model.cfg.n_layers)
+            check_range("head", head, self.model.cfg.n_heads)
 
-    @traitlets.validate("head")
-    def _head_in_range(self, proposal: Any) -> int:
+    @traitlets.validate("compare", "attention_type")
+    def _ask_before_accepting_too(self, proposal: Any) -> Any:
+        return self._ask_before_accepting(proposal)
+
+    @traitlets.validate("layer", "head", "position")
+    def _place_in_range(self, proposal: Any) -> int | None:
+        name: str = proposal["trait"].name
+        index: int | None = proposal["value"]
+        sizes = {"layer": self.model.cfg.n_layers, "head": self.model.cfg.n_heads, "position": len(self.tokens)}
         with refusing():
-            check_range("head", proposal["value"], self.model.cfg.n_heads)
-        return int(proposal["value"])
+            if index is not None:
+                check_range(name, index, sizes[name])
+        return index
+
+    @traitlets.validate("heads")
+    def _heads_in_range(self, proposal: Any) -> list[Head]:
+        with refusing():
+            self._check_heads(proposal["value"])
+        return list(dict.fromkeys(proposal["value"]))
+
+    @traitlets.validate("scores")
+    def _scores_fit(self, proposal: Any) -> Any:
+        with refusing():
+            read_scores(proposal["value"], self.model.cfg.n_layers, self.model.cfg.n_heads)
+        return proposal["value"]
+
+    @traitlets.observe("scores")
+    def _take_scores(self, change: Any) -> None:
+        self._own = read_scores(change["new"], self.model.cfg.n_layers, self.model.cfg.n_heads)
+        with self._turn, self.hold_sync():
+            for name, value in self._score_traits(self._data).items():
+                setattr(self, name, value)
+
+    @traitlets.validate("score")
+    def _score_known(self, proposal: Any) -> str:
+        name = proposal["value"]
+        if name and name not in self.score_names:
+            raise RefusedError(
+                f"There is no score {name!r}.{nearest(name, self.score_names)} There are: {', '.join(self.score_names)}."
+            )
+        return str(name)
 
     @traitlets.validate("interventions")
     def _interventions_fit(self, proposal: Any) -> list[Intervention]:
@@ -191,11 +313,3 @@ class AttentionView(ModelView, kind="attention"):
             for intervention in proposal["value"]:
                 intervention.check(self.model)
         return list(proposal["value"])
-
-
-def _thumbnails(pattern: torch.Tensor, block: int) -> np.ndarray:
-    """Patterns [head, query_pos, key_pos] as uint8 [head, s, s], 255 for weight 1; the largest weight of each block."""
-    if block > 1:
-        pattern = torch.nn.functional.max_pool2d(pattern, block, ceil_mode=True)
-    thumbnails: np.ndarray = (pattern * 255).round().to(torch.uint8).cpu().numpy()
-    return thumbnails

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import mechwidgets as mw
-from mechwidgets.analysis.heads import SCORES, read_patterns, scores_of_patterns
+from mechwidgets.analysis.heads import ENTROPY_QUERIES, SCORES, HeadScorer, read_patterns
 from tests.models import patterns_alive, tiny_hf_model, tiny_model
 
 TOKENS = torch.tensor([7, 8, 9, 7, 8, 9])
@@ -28,30 +28,41 @@ def pattern(keys):
     ],
 )
 def test_a_head_made_for_it_scores_1(keys, expected):
-    np.testing.assert_array_equal(scores_of_patterns(pattern(keys)[None], TOKENS)[:, 0], expected)
+    np.testing.assert_array_equal(HeadScorer(TOKENS)(pattern(keys)[None])[:3, 0], expected)
 
 
 def test_a_uniform_head_scores_what_uniform_attention_gives():
     uniform = torch.ones(6, 6).tril() / torch.arange(1, 7)[:, None]
     previous = np.mean([1 / n for n in range(2, 7)])
     copies = np.mean([1 / 4, 1 / 5, 1 / 6])
-    np.testing.assert_allclose(scores_of_patterns(uniform[None], TOKENS)[:, 0], [previous, copies, copies], rtol=1e-6)
+    entropy = np.mean([np.log(n) for n in range(2, 7)])
+    np.testing.assert_allclose(HeadScorer(TOKENS)(uniform[None])[:, 0], [previous, copies, copies, entropy], rtol=1e-6)
 
 
 def test_without_a_repeated_token_there_is_nothing_to_score():
-    scores = scores_of_patterns(torch.eye(3)[None], torch.tensor([7, 8, 9]))
+    scores = HeadScorer(torch.tensor([7, 8, 9]))(torch.eye(3)[None])
     assert scores[0, 0] == 0
-    assert np.isnan(scores[1:]).all()
+    assert np.isnan(scores[1:3]).all()
+    assert scores[3] == 0
+
+
+def test_entropies_of_a_long_prompt_are_those_of_torchs_distributions():
+    n = 2 * ENTROPY_QUERIES + 7
+    patterns = (
+        torch.randn(2, n, n, dtype=torch.float64).masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
+    )
+    rows = torch.distributions.Categorical(probs=patterns[:, 1:]).entropy()
+    np.testing.assert_allclose(HeadScorer(torch.arange(n))(patterns)[3], rows.mean(1), rtol=1e-5)
 
 
 def test_one_token_has_no_previous_token():
-    assert np.isnan(scores_of_patterns(torch.ones(1, 1, 1), torch.tensor([7]))).all()
+    assert np.isnan(HeadScorer(torch.tensor([7]))(torch.ones(1, 1, 1))).all()
 
 
 def test_scores_of_a_model_are_labelled():
     scores = mw.head_scores(tiny_model(), "When Mary gave Mary a drink")
     assert scores.dims == ("score", "layer", "head")
-    assert scores.shape == (3, 3, 4)
+    assert scores.shape == (4, 3, 4)
     assert scores["score"].values.tolist() == list(SCORES)
 
 
@@ -65,7 +76,7 @@ def test_scores_are_those_of_a_plain_transformers_run(family):
     hf_model = tiny_hf_model(family)
     with torch.no_grad():
         attentions = hf_model(TOKENS[None], output_attentions=True).attentions
-    expected = np.stack([scores_of_patterns(pattern[0], TOKENS) for pattern in attentions], axis=1)
+    expected = np.stack([HeadScorer(TOKENS)(pattern[0]) for pattern in attentions], axis=1)
     np.testing.assert_array_equal(mw.head_scores(mw.HookedModel(hf_model, None), TOKENS), expected)
 
 

@@ -59,8 +59,8 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     )
     questions: dict[View, list[tuple[str, dict[str, Any]]]] = {
         attention: [
-            ("pattern", {"layer": 23, "head": 3}),
-            ("pattern", {"layer": 0, "head": 0}),
+            ("patterns", {"heads": [[23, 3]]}),
+            ("patterns", {"heads": [[0, 0]]}),
             ("predict", {"interventions": []}),
             ("predict", {"interventions": [OFF]}),
         ],

@@ -106,11 +106,11 @@ def test_a_bad_prompt_together_with_others_leaves_the_picture_as_it_was(kind):
 
 def test_a_good_prompt_beside_a_refused_layer_leaves_the_kernels_side_too():
     view = make(mw.AttentionView)
-    state, patterns = view.get_state(), ask(view, "pattern", layer=0, head=0)["value"]["pattern"]
+    state, patterns = view.get_state(), ask(view, "patterns", heads=[[0, 0]])["value"]["patterns"]
     with pytest.raises(ValueError, match="Layer 999"):
         assign_together(view, prompt="Mary went", layer=999)
     assert view.get_state() == state
-    np.testing.assert_array_equal(ask(view, "pattern", layer=0, head=0)["value"]["pattern"], patterns)
+    np.testing.assert_array_equal(ask(view, "patterns", heads=[[0, 0]])["value"]["patterns"], patterns)
 
 
 def test_the_page_gets_back_what_holds(monkeypatch):
@@ -217,18 +217,19 @@ def test_a_bos_in_front_is_in_every_call(kind):
 
 
 def test_attention_with_a_bos_is_that_of_the_model_with_a_bos(monkeypatch):
-    monkeypatch.setattr("mechwidgets.widgets.attention.KEPT_PATTERN_BYTES", 0)
+    monkeypatch.setattr("mechwidgets.widgets.attention.KEPT_HEAD_BYTES", 0)
     view = make(mw.AttentionView, prepend_bos=True)
     model = view.model
     _, cache = model.run_with_cache(PROMPT, prepend_bos=True)
-    pattern = ask(view, "pattern", layer=1, head=2)["value"]["pattern"]
-    np.testing.assert_array_equal(pattern, cache["pattern", 1][0, 2].detach())
+    (pattern,) = ask(view, "patterns", heads=[[1, 2]])["value"]["patterns"]
+    rows, cols = np.tril_indices(len(view.tokens))
+    np.testing.assert_array_equal(pattern, cache["pattern", 1][0, 2].detach()[rows, cols])
     off = mw.ablate(head=(1, 2))
     value = ask(view, "predict", interventions=[off.to_json()])["value"]
     with torch.no_grad(), model.intervene(off):
         after = model(PROMPT, prepend_bos=True)[0, -1].softmax(-1)
     assert max(value["after"]) == pytest.approx(after.max().item(), rel=1e-5)
-    ask(view, "set_prompt", prompt="Mary went")
+    ask(view, "set_inputs", prompt="Mary went")
     assert view.tokens == ["<bos>", "Mary", " went"]
 
 

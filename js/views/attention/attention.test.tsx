@@ -19,8 +19,8 @@ import {
 import { type FakePort, held } from "../../test/fake_port";
 import { fixturePort } from "../../test/fixture";
 import { attention } from ".";
-import { IOI_TOKENS, samplePattern, samplePort } from "./sample";
-import type { PatternAnswer, PredictAnswer, Traits } from "./traits";
+import { IOI_TOKENS, samplePattern, samplePort, triangle } from "./sample";
+import type { PatternsAnswer, PredictAnswer, Traits } from "./traits";
 
 const SURFACE = { light: [255, 255, 255], dark: [17, 17, 17] };
 const STRONGEST = { light: [8, 56, 122], dark: [227, 241, 255] };
@@ -30,6 +30,11 @@ async function showAttention(port: FakePort<Traits> = samplePort(), theme: Theme
   const heads = () => grid(shown.root, "Attention heads");
   const matrix = () => grid(shown.root, `Attention of L${port.get("layer")}H${port.get("head")}`);
   return { ...shown, port, heads, matrix };
+}
+
+/** The kernel's answer about one head, from its matrix. */
+function whole(matrix: Float32Array): PatternsAnswer {
+  return { patterns: [triangle(matrix)], compared: [] };
 }
 
 /** The texts of the prediction's rows, cell by cell. */
@@ -47,12 +52,7 @@ describe("the picture", () => {
   it.each(["light", "dark"] as const)("draws weights in their colours (%s)", async (theme) => {
     const identity = Float32Array.from({ length: 14 * 14 }, (_, at) => (at % 15 === 0 ? 1 : 0));
     const port = samplePort();
-    port.answer(
-      "pattern",
-      (): PatternAnswer => ({
-        pattern: { dtype: "float32", shape: [14, 14], data: identity },
-      }),
-    );
+    port.answer("patterns", () => whole(identity));
     const { matrix } = await showAttention(port, theme);
     expect(cellColour(matrix(), { row: 6, col: 6 })).toEqual(STRONGEST[theme]);
     expect(cellColour(matrix(), { row: 6, col: 2 })).toEqual(SURFACE[theme]);
@@ -60,7 +60,11 @@ describe("the picture", () => {
 
   it.each(["light", "dark"] as const)("draws each head's thumbnail (%s)", async (theme) => {
     const { port, heads } = await showAttention(samplePort({ layers: 4, heads: 3 }), theme);
-    const strong = { dtype: "uint8", shape: [4, 3, 14, 14], data: new Uint8Array(4 * 3 * 14 * 14) } as const;
+    const strong = {
+      dtype: "uint8",
+      shape: [4, 3, 14, 14],
+      data: new Uint8Array(4 * 3 * 14 * 14).fill(1),
+    } as const;
     strong.data.fill(255, (2 * 3 + 1) * 196, (2 * 3 + 2) * 196);
     port.update({ thumbnails: strong });
     await painted();
@@ -123,30 +127,35 @@ describe("the picture", () => {
     await hoverCell(matrix(), { row: 0, col: 0 });
     expect(status(root)).toBe("'one' → 'one': 1");
     const tokens = Array.from({ length: 300 }, (_, at) => ` ${at}`);
-    const { prompt, thumbnails, scores } = samplePort({ layers: 2, heads: 2, tokens, block: 10 }).traits;
-    port.update({ prompt, tokens, thumbnails, scores, thumbnail_block: 10 });
+    const { prompt, thumbnails, alternatives } = samplePort({
+      layers: 2,
+      heads: 2,
+      tokens,
+      block: 10,
+    }).traits;
+    port.update({ prompt, tokens, thumbnails, alternatives, thumbnail_block: 10 });
     await painted();
     await painted();
     expect(matrix().getAttribute("aria-rowcount")).toBe("300");
-    expect(root.textContent).toContain("largest weight of 10 × 10 tokens");
+    expect(root.textContent).toContain("largest value of 10 × 10 tokens");
   });
 });
 
 describe("choosing a head", () => {
   it("by click asks for its pattern, and shows its thumbnail until the answer is there", async () => {
     const port = samplePort();
-    const answer = held<PatternAnswer>();
+    const answer = held<PatternsAnswer>();
     const { root, heads, matrix } = await showAttention(port);
-    port.answer("pattern", answer.answerer);
+    port.answer("patterns", answer.answerer);
     await clickCell(heads(), { row: 9, col: 2 });
     expect([port.get("layer"), port.get("head")]).toEqual([9, 2]);
-    expect(port.sentTo("pattern").at(-1)?.args).toEqual({ layer: 9, head: 2 });
+    expect(port.sentTo("patterns").at(-1)?.args).toEqual({ heads: [[9, 2]] });
     expect(root.dataset.state).toBe("busy");
     await hoverCell(matrix(), { row: 3, col: 1 });
     const weight = samplePattern(9, 2, IOI_TOKENS)[3 * 14 + 1] ?? 0;
     expect(status(root)).toBe(`' John' → ' Mary': about ${weight.toFixed(2)}`);
     const exact = new Float32Array(196).fill(0.125);
-    answer.resolve({ pattern: { dtype: "float32", shape: [14, 14], data: exact } });
+    answer.resolve(whole(exact));
     await painted();
     expect(root.dataset.state).toBe("ready");
     await hoverCell(matrix(), { row: 4, col: 1 });
@@ -168,17 +177,15 @@ describe("choosing a head", () => {
   it("keeps the answer of the last of several", async () => {
     const port = samplePort();
     const { root, matrix } = await showAttention(port);
-    const [slow, fast] = [held<PatternAnswer>(), held<PatternAnswer>()];
-    const filled = (value: number): PatternAnswer => ({
-      pattern: { dtype: "float32", shape: [14, 14], data: new Float32Array(196).fill(value) },
-    });
-    port.answer("pattern", slow.answerer);
+    const [slow, fast] = [held<PatternsAnswer>(), held<PatternsAnswer>()];
+    const filled = (value: number) => whole(new Float32Array(196).fill(value));
+    port.answer("patterns", slow.answerer);
     port.update({ layer: 1, head: 1 });
     await painted();
-    port.answer("pattern", fast.answerer);
+    port.answer("patterns", fast.answerer);
     port.update({ layer: 2, head: 2 });
     await painted();
-    expect(port.sentTo("pattern").at(-2)?.signal?.aborted).toBe(true);
+    expect(port.sentTo("patterns").at(-2)?.signal?.aborted).toBe(true);
     fast.resolve(filled(0.5));
     slow.resolve(filled(0.25));
     await painted();
@@ -188,16 +195,14 @@ describe("choosing a head", () => {
 
   it("that the kernel cannot show says why, and the others still can be chosen", async () => {
     const port = samplePort();
-    port.answer("pattern", () => {
+    port.answer("patterns", () => {
       throw new RequestError("Layer 4 gives no attention pattern for this architecture.", "ValueError");
     });
     const { root, heads } = await showAttention(port);
-    expect(root.querySelector('.mw-head [role="alert"]')?.textContent).toBe(
+    expect(root.querySelector('.mw-heads-panel [role="alert"]')?.textContent).toBe(
       "Layer 4 gives no attention pattern for this architecture.",
     );
-    port.answer("pattern", () => ({
-      pattern: { dtype: "float32", shape: [14, 14], data: new Float32Array(196) },
-    }));
+    port.answer("patterns", () => whole(new Float32Array(196)));
     await clickCell(heads(), { row: 1, col: 1 });
     expect(root.querySelector('[role="alert"]')).toBeNull();
     expect(root.dataset.state).toBe("ready");
@@ -249,7 +254,7 @@ describe("the tokens", () => {
     expect(root.querySelector(".mw-current")?.textContent).toBe("·to");
     expect(button(root, "is attended by").getAttribute("aria-pressed")).toBe("true");
     // Nothing before a token can attend to it.
-    expect(tokenColours(root)[0]).toBe("rgb(255, 255, 255)");
+    expect(tokenColours(root)[0]).toBe("");
   });
 });
 
@@ -382,7 +387,7 @@ it("without a kernel shows what was saved, and offers nothing that takes one", a
   const port = samplePort();
   port.set("interventions", [switchOff(4, 7)]);
   port.setCapabilities({ live: false, detached: true });
-  for (const name of ["pattern", "predict"]) {
+  for (const name of ["patterns", "predict"]) {
     port.answer(name, () => {
       throw new RequestError("The kernel that drew this picture is gone.", DETACHED);
     });
@@ -391,7 +396,7 @@ it("without a kernel shows what was saved, and offers nothing that takes one", a
   expect(root.dataset.state).toBe("detached");
   expect(root.querySelector('[role="alert"]')).toBeNull();
   const offered = [...root.querySelectorAll<HTMLButtonElement>("button:not(:disabled)")];
-  expect(offered.map((one) => one.textContent)).toEqual(["attends to", "is attended by"]);
+  expect(offered.map((one) => one.textContent)).toEqual(["Keep", "attends to", "is attended by"]);
   await press(heads(), "{ArrowDown}x{Enter}");
   expect(port.get("interventions")).toEqual([switchOff(4, 7)]);
   expect(root.querySelector(".mw-head strong")?.textContent).toBe("Head L5H7");
@@ -405,16 +410,16 @@ describe("a new prompt", () => {
     field.select();
     await press(field, "Hello there world{Enter}");
     await painted();
-    expect(port.sentTo("set_prompt")[0]?.args).toEqual({ prompt: "Hello there world" });
+    expect(port.sentTo("set_inputs")[0]?.args).toEqual({ prompt: "Hello there world" });
     expect(matrix().getAttribute("aria-rowcount")).toBe("3");
     expect(port.sentTo("predict")).toHaveLength(2);
-    expect(port.sentTo("pattern")).toHaveLength(2);
+    expect(port.sentTo("patterns")).toHaveLength(2);
     expect(root.dataset.state).toBe("ready");
   });
 
   it("that the kernel refuses leaves the picture as it was, and usable", async () => {
     const port = samplePort();
-    port.answer("set_prompt", () => {
+    port.answer("set_inputs", () => {
       throw new RequestError("The prompt is empty. Type at least one token.", "ValueError");
     });
     const { root, heads, matrix } = await showAttention(port);

@@ -1,53 +1,121 @@
 /** Drawing of the attention picture: plain functions of a canvas context, the numbers and the theme. */
-import type { NdArray } from "../../core/arrays";
-import { type CellRange, outlineRect, paintCells, pixelImage } from "../../core/canvas";
-import { type ColourMap, mapIndex } from "../../core/colour";
+import { type CellRange, hatchRect, outlineRect, paintCells } from "../../core/canvas";
 import type { ColourScale } from "../../core/scale";
 import type { Theme } from "../../core/theme";
 import type { Pattern } from "./pattern";
+import type { HeadsImage } from "./thumbnails";
 
-/** All heads in one image, `size` pixels a head; drawn from in pieces. */
-export interface HeadAtlas {
-  readonly image: HTMLCanvasElement;
-  readonly size: number;
-}
-
-export function makeAtlas(thumbnails: NdArray<"uint8">, map: ColourMap): HeadAtlas {
-  const [layers = 0, heads = 0, size = 0] = thumbnails.shape;
-  const image = pixelImage(layers * size, heads * size, (row, col) => {
-    const layer = Math.floor(row / size);
-    const head = Math.floor(col / size);
-    const at = ((layer * heads + head) * size + (row % size)) * size + (col % size);
-    return map.pixels[mapIndex((thumbnails.data[at] ?? 0) / 255)] ?? 0;
-  });
-  return { image, size };
-}
-
+/** What is drawn of each head, by its number in reading order of layers. */
 export interface HeadsPicture {
-  readonly atlas: HeadAtlas;
+  readonly heads: HeadsImage;
+  readonly isOff: (index: number) => boolean;
+  /** Shown large beside the chosen one. */
+  readonly isKept: (index: number) => boolean;
+  /** The ground's colour; null for none. */
+  readonly tint: (index: number) => string | null;
+}
+
+export interface HeadsMapPicture extends HeadsPicture {
   /** Side of a head's cell in CSS pixels, the line between cells included. */
   readonly cell: number;
-  readonly isOff: (layer: number, head: number) => boolean;
+  readonly across: number;
 }
 
+/** Layers down, heads across. */
 export function drawHeads(
   context: CanvasRenderingContext2D,
   range: CellRange,
   theme: Theme,
-  { atlas, cell, isOff }: HeadsPicture,
+  picture: HeadsMapPicture,
 ): void {
-  const side = thumbnailSide(atlas.size, cell - 1);
-  const inset = Math.floor((cell - 1 - side) / 2);
-  context.imageSmoothingEnabled = atlas.size > side;
-  for (let layer = range.row0; layer < range.row1; layer++) {
-    for (let head = range.col0; head < range.col1; head++) {
-      const source = [head * atlas.size, layer * atlas.size, atlas.size, atlas.size] as const;
-      const [x, y] = [head * cell + inset, layer * cell + inset];
-      context.drawImage(atlas.image, ...source, x, y, side, side);
-      if (isOff(layer, head)) crossOut(context, head * cell, layer * cell, cell - 1, theme);
+  const { cell, across } = picture;
+  for (let row = range.row0; row < range.row1; row++) {
+    for (let col = range.col0; col < range.col1; col++) {
+      drawHead(context, row * across + col, { x: col * cell, y: row * cell, side: cell - 1 }, theme, picture);
     }
   }
   drawLines(context, range, cell, theme);
+}
+
+export interface HeadsListPicture extends HeadsPicture {
+  /** The heads in their order, and what stands below each. */
+  readonly order: readonly number[];
+  readonly captions: (index: number) => readonly [string, string];
+  readonly cellWidth: number;
+  readonly cellHeight: number;
+  readonly side: number;
+  readonly across: number;
+}
+
+/** One after another, in rows, each with its name and its score. */
+export function drawHeadsList(
+  context: CanvasRenderingContext2D,
+  range: CellRange,
+  theme: Theme,
+  picture: HeadsListPicture,
+): void {
+  const { order, captions, cellWidth, cellHeight, side, across } = picture;
+  context.font = `11px ${theme.uiFont}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  for (let row = range.row0; row < range.row1; row++) {
+    for (let col = range.col0; col < range.col1; col++) {
+      const index = order[row * across + col];
+      if (index === undefined) continue;
+      const [x, y] = [col * cellWidth + Math.floor((cellWidth - side) / 2), row * cellHeight + 3];
+      drawHead(context, index, { x, y, side }, theme, picture);
+      context.strokeStyle = theme.line;
+      context.lineWidth = 1;
+      context.strokeRect(x - 0.5, y - 0.5, side + 1, side + 1);
+      for (const [line, text] of captions(index).entries()) {
+        context.fillStyle = line === 0 ? theme.ink : theme.muted;
+        context.fillText(text, x + side / 2, y + side + 9 + 12 * line);
+      }
+    }
+  }
+}
+
+interface Square {
+  readonly x: number;
+  readonly y: number;
+  readonly side: number;
+}
+
+function drawHead(
+  context: CanvasRenderingContext2D,
+  index: number,
+  { x, y, side }: Square,
+  theme: Theme,
+  { heads, isOff, isKept, tint }: HeadsPicture,
+): void {
+  const ground = tint(index);
+  context.save();
+  if (ground) {
+    context.fillStyle = ground;
+    context.fillRect(x, y, side, side);
+    // What is white (black) in the thumbnail leaves the ground as it is.
+    context.globalCompositeOperation = theme.dark ? "lighten" : "multiply";
+  }
+  const inner = thumbnailSide(heads.size, side);
+  const inset = Math.floor((side - inner) / 2);
+  const [row, col] = [Math.floor(index / heads.across), index % heads.across];
+  context.imageSmoothingEnabled = heads.size > inner;
+  const source = [col * heads.size, row * heads.size, heads.size, heads.size] as const;
+  context.drawImage(heads.image, ...source, x + inset, y + inset, inner, inner);
+  context.restore();
+  if (isOff(index)) crossOut(context, x, y, side, theme);
+  if (isKept(index)) markKept(context, x, y, side, theme);
+}
+
+/** A corner, where a causal pattern is empty. */
+function markKept(context: CanvasRenderingContext2D, x: number, y: number, side: number, theme: Theme): void {
+  const size = Math.max(5, side / 4);
+  context.fillStyle = theme.accent;
+  context.beginPath();
+  context.moveTo(x + side, y);
+  context.lineTo(x + side, y + size);
+  context.lineTo(x + side - size, y);
+  context.fill();
 }
 
 /** A whole number of pixels a thumbnail pixel where there is room for it, so that all its rows are equally high. */
@@ -87,6 +155,8 @@ export interface PatternPicture {
   readonly scale: ColourScale;
   /** Only what is on and below the diagonal exists. */
   readonly causal: boolean;
+  /** There may be cells without a value, which are hatched. */
+  readonly masked: boolean;
   readonly cell: number;
   /** The token whose row (or column) is framed. */
   readonly token: number | null;
@@ -100,8 +170,9 @@ export function drawPattern(
   context: CanvasRenderingContext2D,
   range: CellRange,
   theme: Theme,
-  { pattern, scale, causal, cell, token, along }: PatternPicture,
+  { pattern, scale, causal, masked, cell, token, along }: PatternPicture,
 ): void {
+  if (masked) hatchBelow(context, range, cell, theme);
   paintCells(context, {
     range,
     cellWidth: cell,
@@ -112,6 +183,21 @@ export function drawPattern(
   if (cell >= LINES_FROM) drawLinesBetween(context, range, cell, causal, theme);
   else drawDiagonal(context, pattern.size, cell, theme);
   if (token !== null) frameToken(context, pattern.size, causal, cell, token, along, theme);
+}
+
+/** Hatches the cells that exist; values are drawn over it. */
+function hatchBelow(context: CanvasRenderingContext2D, range: CellRange, cell: number, theme: Theme): void {
+  context.save();
+  context.beginPath();
+  for (let row = range.row0; row < range.row1; row++) {
+    const width = (Math.min(row + 1, range.col1) - range.col0) * cell;
+    if (width > 0) context.rect(range.col0 * cell, row * cell, width, cell);
+  }
+  context.clip();
+  const [x, y] = [range.col0 * cell, range.row0 * cell];
+  const [width, height] = [range.col1 * cell - x, range.row1 * cell - y];
+  hatchRect(context, { x, y, width, height }, theme.missing, theme.line);
+  context.restore();
 }
 
 /** Lines between the cells that exist. */

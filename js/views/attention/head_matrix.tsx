@@ -19,6 +19,8 @@ export interface HeadMatrixProps {
   scale: ColourScale;
   /** Only what is on and below the diagonal exists. */
   causal: boolean;
+  /** There may be cells that a mask hides. */
+  masked?: boolean;
   direction: Direction;
   /** The token that is framed. */
   token: number | null;
@@ -29,6 +31,7 @@ export interface HeadMatrixProps {
   onToggle?: () => void;
 }
 
+/** In CSS pixels: of a cell, and of the matrix with its labels. */
 const MIN_CELL = 6;
 const MAX_CELL = 26;
 const MAX_HEIGHT = 480;
@@ -36,7 +39,7 @@ const MAX_HEIGHT = 480;
 const LABEL_ROOM = 110;
 
 export function HeadMatrix(props: HeadMatrixProps) {
-  const { tokens, pattern, scale, causal, direction, token } = props;
+  const { tokens, pattern, scale, causal, masked = false, direction, token } = props;
   const place = useRef<HTMLDivElement>(null);
   const room = Math.min(useElementWidth(place), MAX_HEIGHT) - LABEL_ROOM;
   const labels = useMemo(() => tokens.map(tokenLabel), [tokens]);
@@ -58,7 +61,7 @@ export function HeadMatrix(props: HeadMatrixProps) {
         triangular={causal}
         maxHeight={MAX_HEIGHT}
         draw={(context, range, theme) =>
-          drawPattern(context, range, theme, { pattern, scale, causal, cell, token, along })
+          drawPattern(context, range, theme, { pattern, scale, causal, masked, cell, token, along })
         }
         describe={({ row, col }) => describeWeight(tokens, pattern, row, col)}
         onHover={(at) => props.onToken(at ? at[along] : null)}
@@ -74,7 +77,7 @@ export function HeadMatrix(props: HeadMatrixProps) {
   );
 }
 
-/** As "' gave' → ' Mary': 0.83". */
+/** As "' gave' → ' Mary': 0.83"; of a difference also of what. */
 export function describeWeight(
   tokens: readonly string[],
   pattern: Pattern,
@@ -82,6 +85,9 @@ export function describeWeight(
   source: number,
 ): string {
   const weight = pattern.weight(destination, source);
-  const number = pattern.exact ? formatNumber(weight) : `about ${weight.toFixed(2)}`;
-  return `${quoteToken(tokens[destination] ?? "")} → ${quoteToken(tokens[source] ?? "")}: ${number}`;
+  const place = `${quoteToken(tokens[destination] ?? "")} → ${quoteToken(tokens[source] ?? "")}`;
+  if (Number.isNaN(weight)) return `${place}: masked`;
+  if (!pattern.exact) return `${place}: about ${weight.toFixed(2)}`;
+  const parts = pattern.parts?.(destination, source).map(formatNumber);
+  return `${place}: ${formatNumber(weight)}${parts ? ` (${parts.join(" less ")})` : ""}`;
 }

@@ -1,21 +1,24 @@
-/** The map of all heads: layers down, heads across, each head's pattern as a thumbnail. */
+/** All heads as thumbnails: layers down and heads across, or by score. */
 import { useMemo } from "preact/hooks";
-import type { NdArray } from "../../core/arrays";
+import { colourAt } from "../../core/colour";
 import { Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { useFrame } from "../../core/frame";
-import { Grid } from "../../core/grid";
+import { Grid, type GridProps } from "../../core/grid";
 import { headName } from "../../core/intervention";
-import { drawHeads, makeAtlas } from "./draw";
-import type { Traits } from "./traits";
+import { drawHeads, drawHeadsList, type HeadsPicture } from "./draw";
+import { byScore, chosenScore, headScores, tintScale } from "./scores";
+import { headsImage } from "./thumbnails";
+import type { Head, Traits } from "./traits";
+import { mapScale, scoreName, valueName } from "./words";
 
 export interface HeadsMapProps {
-  traits: Pick<Traits, "n_layers" | "n_heads" | "thumbnails" | "thumbnail_block" | "score_names" | "scores">;
-  layer: number;
-  head: number;
+  traits: Traits;
   isOff: (layer: number, head: number) => boolean;
-  onChoose: (layer: number, head: number) => void;
-  onToggle: (layer: number, head: number) => void;
+  onChoose: (head: Head) => void;
+  /** Shows the head beside the others, or no longer. */
+  onKeep: (head: Head) => void;
+  onToggle: (head: Head) => void;
 }
 
 /** Sides of a head's cell, and of the whole map, in CSS pixels. */
@@ -26,45 +29,154 @@ const MAP_HEIGHT = 560;
 const MAX_HEIGHT = 620;
 /** A wider map scrolls; style.css has the same number. */
 const MAX_WIDTH = 448;
+/** By score: each with two lines of text below it. */
+const LIST = { side: 56, cellWidth: 66, cellHeight: 90, across: 5 };
 
-export function HeadsMap({ traits, layer, head, isOff, onChoose, onToggle }: HeadsMapProps) {
-  const { sequential } = useFrame().theme.value;
-  const { n_layers, n_heads, thumbnails, thumbnail_block } = traits;
-  const atlas = useMemo(() => makeAtlas(thumbnails, sequential), [thumbnails, sequential]);
-  const layerNames = useMemo(() => numbering(n_layers), [n_layers]);
-  const headNames = useMemo(() => numbering(n_heads), [n_heads]);
-  const cell = cellSide(n_layers, n_heads);
+export function HeadsMap(props: HeadsMapProps) {
+  const { traits, isOff } = props;
+  const theme = useFrame().theme.value;
+  const { n_heads, thumbnails, thumbnail_block, diverging, heads } = traits;
+  const map = diverging ? theme.diverging : theme.sequential;
+  const image = useMemo(() => headsImage(thumbnails, map), [thumbnails, map]);
+  const values = chosenScore(traits);
+  const tint = useMemo(() => values && tintScale(theme, values), [theme, traits.score_values, traits.score]);
+  const kept = new Set(heads.map(([layer, head]) => layer * n_heads + head));
+  const picture: HeadsPicture = {
+    heads: image,
+    isOff: (index) => isOff(...headAt(traits, index)),
+    isKept: (index) => kept.has(index),
+    tint: (index) => {
+      const value = values?.[index] ?? Number.NaN;
+      if (!tint) return null;
+      return Number.isNaN(value) ? theme.missing : colourAt(tint.map, tint.place(value));
+    },
+  };
+  const listed = isListed(traits);
   return (
     <section class="mw-heads">
-      <Grid
-        label="Attention heads"
-        rows={n_layers}
-        cols={n_heads}
-        cellWidth={cell}
-        cellHeight={cell}
-        rowLabels={layerNames}
-        colLabels={headNames}
-        rowTitle="layer"
-        colTitle="head"
-        maxHeight={MAX_HEIGHT}
-        chosen={{ row: layer, col: head }}
-        draw={(context, range, theme) => drawHeads(context, range, theme, { atlas, cell, isOff })}
-        describe={({ row, col }) => describeHead(traits, row, col, isOff(row, col))}
-        onChoose={({ row, col }) => onChoose(row, col)}
-        onKey={(key, { row, col }) => {
-          if (key !== "x") return false;
-          onToggle(row, col);
-          return true;
-        }}
-      />
-      <Legend label="attention" map={sequential} domain={[0, 1]} ticks={[0, 0.5, 1]} />
+      {listed && values ? (
+        <HeadsList {...props} picture={picture} values={values} />
+      ) : (
+        <LayersMap {...props} picture={picture} />
+      )}
+      <MapLegend traits={traits} />
+      {tint && (
+        <Legend
+          label={`tint: ${scoreName(traits.score)}${traits.score === "entropy" ? " (nats)" : ""}`}
+          map={tint.map}
+          domain={[tint.low, tint.high]}
+        />
+      )}
       {thumbnail_block > 1 && (
         <div class="mw-muted mw-note">
-          A thumbnail pixel is the largest weight of {thumbnail_block} × {thumbnail_block} tokens.
+          A thumbnail pixel is the largest {diverging ? "difference" : "value"} of {thumbnail_block} ×{" "}
+          {thumbnail_block} tokens.
         </div>
       )}
     </section>
   );
+}
+
+interface MapProps extends HeadsMapProps {
+  picture: HeadsPicture;
+}
+
+function LayersMap(props: MapProps) {
+  const { traits, picture } = props;
+  const { n_layers, n_heads, layer, head } = traits;
+  const layerNames = useMemo(() => numbering(n_layers), [n_layers]);
+  const headNames = useMemo(() => numbering(n_heads), [n_heads]);
+  const cell = cellSide(n_layers, n_heads);
+  return (
+    <Grid
+      rows={n_layers}
+      cols={n_heads}
+      cellWidth={cell}
+      cellHeight={cell}
+      rowLabels={layerNames}
+      colLabels={headNames}
+      rowTitle="layer"
+      colTitle="head"
+      chosen={{ row: layer, col: head }}
+      draw={(context, range, theme) =>
+        drawHeads(context, range, theme, { ...picture, cell, across: n_heads })
+      }
+      {...actions(props, ({ row, col }) => row * n_heads + col)}
+    />
+  );
+}
+
+function HeadsList({ values, ...props }: MapProps & { values: Float32Array }) {
+  const { traits, picture } = props;
+  const { n_heads, layer, head } = traits;
+  const order = useMemo(() => byScore(values), [traits.score_values, traits.score]);
+  const { across, cellWidth, cellHeight } = LIST;
+  const place = order.indexOf(layer * n_heads + head);
+  return (
+    <Grid
+      rows={Math.ceil(order.length / across)}
+      cols={across}
+      cellWidth={cellWidth}
+      cellHeight={cellHeight}
+      chosen={{ row: Math.floor(place / across), col: place % across }}
+      draw={(context, range, theme) => {
+        const captions = (index: number) =>
+          [headName(...headAt(traits, index)), formatNumber(values[index] ?? Number.NaN)] as const;
+        drawHeadsList(context, range, theme, { ...picture, ...LIST, order, captions });
+      }}
+      {...actions(props, ({ row, col }) => order[row * across + col])}
+    />
+  );
+}
+
+/** What both do with the head of a cell; past the last one there is none. */
+function actions(
+  { traits, isOff, onChoose, onKeep, onToggle }: HeadsMapProps,
+  indexAt: (cell: { row: number; col: number }) => number | undefined,
+): Pick<GridProps, "label" | "maxHeight" | "describe" | "onChoose" | "onExtend" | "onKey"> {
+  const on = (act: (head: Head) => void) => (cell: { row: number; col: number }) => {
+    const index = indexAt(cell);
+    if (index !== undefined) act(headAt(traits, index));
+  };
+  return {
+    label: "Attention heads",
+    maxHeight: MAX_HEIGHT,
+    describe: (cell) => {
+      const index = indexAt(cell);
+      return index === undefined ? "" : describeHead(traits, index, isOff(...headAt(traits, index)));
+    },
+    onChoose: on(onChoose),
+    onExtend: on(onKeep),
+    onKey: (key, cell) => {
+      const act = { x: onToggle, k: onKeep }[key];
+      if (act) on(act)(cell);
+      return act !== undefined;
+    },
+  };
+}
+
+/** What the thumbnails' colours stand for. */
+function MapLegend({ traits }: { traits: Traits }) {
+  const theme = useFrame().theme.value;
+  const map = traits.diverging ? theme.diverging : theme.sequential;
+  const scale = mapScale(traits);
+  if (scale) {
+    const format = (end: number) => scale.texts[end < 0.5 ? 0 : 1];
+    return <Legend label={scale.label} map={map} domain={[0, 1]} format={format} />;
+  }
+  const [low = 0, high = 1] = traits.limits.data;
+  return (
+    <Legend label={valueName(traits)} map={map} domain={[low, high]} ticks={[low, (low + high) / 2, high]} />
+  );
+}
+
+/** The map shows the heads by score: that takes one. */
+export function isListed({ order, score, score_names }: Traits): boolean {
+  return order === "score" && score_names.includes(score);
+}
+
+export function headAt({ n_heads }: Traits, index: number): Head {
+  return [Math.floor(index / n_heads), index % n_heads];
 }
 
 function cellSide(layers: number, heads: number): number {
@@ -73,28 +185,17 @@ function cellSide(layers: number, heads: number): number {
 }
 
 /** What the map takes of the view's width, about. */
-export function headsMapWidth(layers: number, heads: number): number {
-  return Math.min(MAX_WIDTH, cellSide(layers, heads) * heads + 48);
+export function headsMapWidth(traits: Traits): number {
+  if (isListed(traits)) return LIST.across * LIST.cellWidth + 24;
+  const { n_layers, n_heads } = traits;
+  return Math.min(MAX_WIDTH, cellSide(n_layers, n_heads) * n_heads + 48);
 }
 
-function describeHead(traits: HeadsMapProps["traits"], layer: number, head: number, off: boolean): string {
-  const scores = headScores(traits, layer, head)
+function describeHead(traits: Traits, index: number, off: boolean): string {
+  const scores = headScores(traits, index)
     .filter(({ value }) => !Number.isNaN(value))
     .map(({ name, value }) => `${name} ${formatNumber(value)}`);
-  return [headName(layer, head), ...(off ? ["switched off"] : []), ...scores].join(" · ");
-}
-
-/** The head's scores, their names in words; NaN where the prompt does not define one. */
-export function headScores(
-  { score_names, scores }: { score_names: string[]; scores: NdArray<"float32"> },
-  layer: number,
-  head: number,
-): { name: string; value: number }[] {
-  const [, layers = 0, heads = 0] = scores.shape;
-  return score_names.map((name, index) => ({
-    name: name.replaceAll("_", " "),
-    value: scores.data[(index * layers + layer) * heads + head] ?? Number.NaN,
-  }));
+  return [headName(...headAt(traits, index)), ...(off ? ["switched off"] : []), ...scores].join(" · ");
 }
 
 function numbering(count: number): string[] {

@@ -13,6 +13,8 @@ export interface PredictionProps {
   compares: boolean;
   /** The answer is the one before the prompt or the changes that are shown now. */
   stale: boolean;
+  /** Whose it is, where that needs saying. */
+  note: string;
   request: UsedRequest<PredictAnswer>;
   interventions: readonly Intervention[];
   onInterventions: (interventions: Intervention[]) => void;
@@ -20,13 +22,14 @@ export interface PredictionProps {
 }
 
 export function Prediction(props: PredictionProps) {
-  const { answer, compares, stale, request, interventions, onInterventions, onRetry } = props;
+  const { answer, compares, stale, note, request, interventions, onInterventions, onRetry } = props;
   const modified = interventions.length > 0;
   const { live } = useFrame().capabilities.value;
   return (
     <section class="mw-prediction" aria-label="Next token">
       <div class="mw-row">
         <strong>Next token</strong>
+        {note && <span class="mw-muted">{note}</span>}
         {compares && answer && !stale && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
         <span class="mw-space" />
         {modified && live && <Button onClick={() => onInterventions([])}>Reset</Button>}

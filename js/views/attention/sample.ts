@@ -2,7 +2,7 @@
 import type { NdArray } from "../../core/arrays";
 import type { Intervention } from "../../core/intervention";
 import { FakePort } from "../../test/fake_port";
-import type { PatternAnswer, PredictAnswer, Traits } from "./traits";
+import type { Head, PatternsAnswer, PredictAnswer, Traits } from "./traits";
 
 export const IOI_TOKENS = [
   ...["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", " a"],
@@ -78,15 +78,28 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     title: "",
     model_name: "SmolLM2-135M-Instruct",
     prompt: tokens.join(""),
+    compare: null,
+    attention_type: "standard",
     tokens,
+    alternatives: tokens.map(() => []),
     n_layers: layers,
     n_heads: heads,
     thumbnails: sampleThumbnails(layers, heads, tokens, block),
     thumbnail_block: block,
+    limits: {
+      dtype: "float32",
+      shape: [layers, heads, 2],
+      data: Float32Array.from({ length: 2 * layers * heads }, (_, at) => at % 2),
+    },
+    diverging: false,
     score_names: ["previous_token", "duplicate_token", "induction"],
-    scores: sampleScores(layers, heads, tokens),
+    score_values: sampleScores(layers, heads, tokens),
+    score: "",
+    order: "layer",
     layer: Math.min(4, layers - 1),
     head: Math.min(7, heads - 1),
+    heads: [],
+    position: null,
     interventions: [],
   };
 }
@@ -106,7 +119,7 @@ function sampleThumbnails(
         const row = Math.floor(Math.floor(index / tokens.length) / block);
         const col = Math.floor((index % tokens.length) / block);
         const at = start + row * side + col;
-        data[at] = Math.max(data[at] ?? 0, Math.round(255 * weight));
+        data[at] = Math.max(data[at] ?? 0, Math.round(1 + 254 * weight));
       });
     }
   }
@@ -146,19 +159,94 @@ export function samplePrediction(interventions: readonly Intervention[]): Predic
 export function samplePort(size: Partial<SampleSize> = {}): FakePort<Traits> {
   const traits = sampleTraits(size);
   const port: FakePort<Traits> = new FakePort(traits, {
-    set_prompt: (args) => {
-      const tokens = (args as { prompt: string }).prompt.match(/ ?[^ ]+/g) ?? [];
-      const { prompt, thumbnails, scores } = sampleTraits({ ...size, tokens });
-      port.update({ prompt, tokens, thumbnails, scores });
+    set_inputs: (args) => {
+      const given = args as Partial<Pick<Traits, "prompt" | "compare" | "attention_type">>;
+      const text = given.prompt;
+      if (typeof text === "string") {
+        const tokens = text.match(/ ?[^ ]+/g) ?? [];
+        const { prompt, thumbnails, alternatives, score_values } = sampleTraits({ ...size, tokens });
+        port.update({ ...given, prompt, tokens, thumbnails, alternatives, score_values });
+      } else port.update(given);
       return {};
     },
-    pattern: (args): PatternAnswer => {
-      const { layer, head } = args as { layer: number; head: number };
+    patterns: (args): PatternsAnswer => {
+      const { heads } = args as { heads: Head[] };
       const tokens = port.get("tokens");
-      const shape = [tokens.length, tokens.length];
-      return { pattern: { dtype: "float32", shape, data: samplePattern(layer, head, tokens) } };
+      return {
+        patterns: heads.map((head) => triangle(samplePattern(...head, tokens))),
+        compared: [],
+      };
     },
     predict: (args) => samplePrediction((args as { interventions: Intervention[] }).interventions),
   });
   return port;
+}
+
+/** The sample less itself on other tokens, as many. */
+export function sampleDifferencePort(others: string[], size: Partial<SampleSize> = {}): FakePort<Traits> {
+  const { layers, heads, tokens } = { ...DEFAULT_SIZE, ...size };
+  const port = samplePort(size);
+  const side = tokens.length;
+  const differences = Array.from({ length: layers * heads }, (_, index) => {
+    const head = [Math.floor(index / heads), index % heads] as const;
+    const subtracted = samplePattern(...head, others);
+    return samplePattern(...head, tokens).map((weight, at) => weight - (subtracted[at] ?? 0));
+  });
+  const reach = differences.reduce((most, one) => Math.max(most, ...one.map(Math.abs)), 0);
+  const limits = Float32Array.from({ length: 2 * layers * heads }, (_, at) => (at % 2 ? reach : -reach));
+  const bytes = differences.flatMap((one) =>
+    Array.from(one, (value) => 128 + Math.round((127 * value) / reach)),
+  );
+  port.update({
+    compare: others.join(""),
+    alternatives: tokens.map((token, at) => (others[at] === token ? [] : [others[at] ?? ""])),
+    thumbnails: { dtype: "uint8", shape: [layers, heads, side, side], data: Uint8Array.from(bytes) },
+    limits: { dtype: "float32", shape: [layers, heads, 2], data: limits },
+    diverging: true,
+  });
+  port.answer("patterns", (args): PatternsAnswer => {
+    const { heads: asked } = args as { heads: Head[] };
+    const of = (texts: readonly string[]) => asked.map((head) => triangle(samplePattern(...head, texts)));
+    return { patterns: of(tokens), compared: of(others) };
+  });
+  return port;
+}
+
+/** The sample's scores before the softmax, with a window of `window` tokens. */
+export function sampleScoresPort(window: number, size: Partial<SampleSize> = {}): FakePort<Traits> {
+  const { layers, heads, tokens } = { ...DEFAULT_SIZE, ...size };
+  const port = samplePort(size);
+  const side = tokens.length;
+  const scoresOf = (layer: number, head: number) =>
+    samplePattern(layer, head, tokens).map((weight, at) => {
+      const distance = Math.floor(at / side) - (at % side);
+      return distance < 0 || distance >= window ? Number.NaN : 2 * Math.log(weight) + 3;
+    });
+  const all = Array.from({ length: layers * heads }, (_, at) => scoresOf(Math.floor(at / heads), at % heads));
+  const ends = all
+    .map((one) => one.filter(Number.isFinite))
+    .map((one) => [Math.min(...one), Math.max(...one)] as const);
+  const bytes = all.flatMap((one, head) => {
+    const [low, high] = ends[head] ?? [0, 1];
+    return Array.from(one, (value) =>
+      Number.isNaN(value) ? 0 : Math.round(1 + (254 * (value - low)) / (high - low)),
+    );
+  });
+  port.update({
+    attention_type: "pre-softmax",
+    thumbnails: { dtype: "uint8", shape: [layers, heads, side, side], data: Uint8Array.from(bytes) },
+    limits: { dtype: "float32", shape: [layers, heads, 2], data: Float32Array.from(ends.flat()) },
+  });
+  port.answer("patterns", (args): PatternsAnswer => {
+    const { heads: asked } = args as { heads: Head[] };
+    return { patterns: asked.map((head) => triangle(scoresOf(...head))), compared: [] };
+  });
+  return port;
+}
+
+/** A whole matrix as the wire carries it: its lower triangle, row by row. */
+export function triangle(matrix: Float32Array): NdArray<"float32"> {
+  const size = Math.sqrt(matrix.length);
+  const data = matrix.filter((_, at) => at % size <= Math.floor(at / size));
+  return { dtype: "float32", shape: [data.length], data };
 }

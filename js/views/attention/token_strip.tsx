@@ -1,4 +1,5 @@
 /** The prompt, each token coloured by the chosen head's attention from (or to) one token. */
+import { Fragment } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { uniqueId } from "../../core/accessibility";
 import { Choice } from "../../core/components";
@@ -12,6 +13,8 @@ export interface TokenStripProps {
   tokens: string[];
   pattern: Pattern;
   scale: ColourScale;
+  /** The head's, where there are several. */
+  name?: string | undefined;
   /** A token attends to itself and what came before it only. */
   causal: boolean;
   direction: Direction;
@@ -30,21 +33,26 @@ const DIRECTIONS = [
 const LONGEST_LABEL = 24;
 
 export function TokenStrip(props: TokenStripProps) {
+  const { tokens, token, locked, name } = props;
   const frame = useFrame();
   const id = useMemo(uniqueId, []);
-  const point = (token: number | null) => {
-    props.onToken(token);
-    frame.status.value = token === null ? "" : sentence(props, token);
+  const point = (at: number | null) => {
+    props.onToken(at);
+    frame.status.value = at === null ? "" : sentence(props, at);
   };
   const box = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => showToken(box.current, `${id}-${props.token}`), [id, props.token]);
-  const choose = (token: number) => props.onLock(token === props.locked ? null : token);
+  useLayoutEffect(() => showToken(box.current, `${id}-${token}`), [id, token]);
+  const choose = (at: number) => props.onLock(at === locked ? null : at);
+  // Made once a prompt, and coloured by hand: thousands of them would take longer than a frame to go through.
+  const spans = useMemo(() => tokens.map((text, index) => tokenSpan(text, index, id)), [tokens, id]);
+  useLayoutEffect(() => colourTokens(box.current, props));
   return (
     <section class="mw-strip">
       <div class="mw-row">
-        <span class="mw-code">{quoteToken(props.tokens[props.token] ?? "")}</span>
+        {name && <strong>{name}</strong>}
+        <bdi class="mw-code">{shorten(quoteToken(tokens[token] ?? ""), LONGEST_LABEL)}</bdi>
         <Choice label="Direction" options={DIRECTIONS} value={props.direction} onChange={props.onDirection} />
-        {props.locked !== null && <span class="mw-muted">locked; Escape unlocks</span>}
+        {locked !== null && <span class="mw-muted">locked; Escape unlocks</span>}
       </div>
       <div
         ref={box}
@@ -52,76 +60,92 @@ export function TokenStrip(props: TokenStripProps) {
         role="listbox"
         aria-label="Tokens"
         tabIndex={0}
-        aria-activedescendant={`${id}-${props.token}`}
+        aria-activedescendant={`${id}-${token}`}
+        onPointerOver={(event) => {
+          const at = tokenOf(event.target);
+          if (at !== null) point(at);
+        }}
         onPointerLeave={() => point(null)}
         onBlur={() => point(null)}
+        onClick={(event) => {
+          const at = tokenOf(event.target);
+          if (at !== null) choose(at);
+        }}
         onKeyDown={(event) => {
-          const target = nextToken(event.key, props.token, props.tokens.length);
+          const target = nextToken(event.key, token, tokens.length);
           if (target !== null) point(target);
-          else if (event.key === "Enter" || event.key === " ") choose(props.token);
-          else if (event.key === "Escape" && props.locked !== null) props.onLock(null);
+          else if (event.key === "Enter" || event.key === " ") choose(token);
+          else if (event.key === "Escape" && locked !== null) props.onLock(null);
           else return;
           event.preventDefault();
           event.stopPropagation();
         }}
       >
-        {props.tokens.map((_, index) => (
-          <Token
-            key={index}
-            id={`${id}-${index}`}
-            index={index}
-            strip={props}
-            onPoint={point}
-            onChoose={choose}
-          />
-        ))}
+        {spans}
       </div>
     </section>
   );
 }
 
-interface TokenProps {
-  id: string;
-  index: number;
-  strip: TokenStripProps;
-  onPoint: (token: number) => void;
-  onChoose: (token: number) => void;
-}
-
-function Token({ id, index, strip, onPoint, onChoose }: TokenProps) {
-  const text = strip.tokens[index] ?? "";
+function tokenSpan(text: string, index: number, id: string) {
   return (
-    <>
-      {/* biome-ignore lint/a11y/useKeyWithClickEvents: the listbox has the focus and takes the keys */}
+    <Fragment key={index}>
       {/* biome-ignore lint/a11y/useFocusableInteractive: aria-activedescendant of the listbox points here */}
       <span
-        id={id}
+        id={`${id}-${index}`}
         role="option"
-        class={index === strip.token ? "mw-token mw-current" : "mw-token"}
-        aria-selected={index === strip.locked}
+        class="mw-token"
+        aria-selected={false}
+        data-index={index}
         title={Array.from(text).length > LONGEST_LABEL ? quoteToken(text) : undefined}
-        style={valueStyle(strip.scale, weightOf(strip, index))}
-        onPointerEnter={() => onPoint(index)}
-        onClick={() => onChoose(index)}
       >
         {shorten(tokenLabel(text), LONGEST_LABEL)}
       </span>
       {text.includes("\n") && <br />}
-    </>
+    </Fragment>
   );
 }
 
-/** The attention between the strip's token and another one; 0 where there can be none. */
+/** The token that an event is about; null between them. */
+function tokenOf(target: EventTarget | null): number | null {
+  const span = target instanceof Element ? target.closest<HTMLElement>("[data-index]") : null;
+  return span ? Number(span.dataset.index) : null;
+}
+
+/** Colours and marks the tokens, touching only those that look otherwise than before. */
+function colourTokens(box: HTMLElement | null, props: TokenStripProps): void {
+  const { tokens, token, locked, scale } = props;
+  const spans = box?.querySelectorAll<HTMLElement>("[data-index]") ?? [];
+  for (let index = 0; index < tokens.length; index++) {
+    const span = spans[index];
+    if (!span) continue;
+    const { background = "", color = "" } = valueStyle(scale, weightOf(props, index));
+    // What a style was set to; reading it back is slower, and in other words.
+    if (span.dataset.colour !== background) {
+      span.dataset.colour = background;
+      span.style.background = background;
+      span.style.color = color;
+    }
+    const [current, selected] = [index === token, String(index === locked)];
+    if (span.classList.contains("mw-current") !== current) span.classList.toggle("mw-current", current);
+    if (span.getAttribute("aria-selected") !== selected) span.setAttribute("aria-selected", selected);
+  }
+}
+
+/** The value between the strip's token and another one; NaN where there can be none. */
 function weightOf({ direction, pattern, causal, token }: TokenStripProps, other: number): number {
   const [destination, source] = direction === "from" ? [token, other] : [other, token];
-  return causal && source > destination ? 0 : pattern.weight(destination, source);
+  return causal && source > destination ? Number.NaN : pattern.weight(destination, source);
 }
 
 /** Where the strip's token attends to (or is attended by) most. */
 function sentence(props: TokenStripProps, token: number): string {
   const strip = { ...props, token };
-  const sizes = props.tokens.map((_, other) => Math.abs(weightOf(strip, other)) || 0);
-  const most = sizes.indexOf(Math.max(...sizes));
+  let [most, largest] = [token, 0];
+  for (let other = 0; other < props.tokens.length; other++) {
+    const size = Math.abs(weightOf(strip, other));
+    if (size > largest) [most, largest] = [other, size];
+  }
   const [destination, source] = props.direction === "from" ? [token, most] : [most, token];
   return `Most: ${describeWeight(props.tokens, props.pattern, destination, source)}`;
 }

@@ -2,30 +2,52 @@
 import type { NdArray } from "../../core/arrays";
 import type { Intervention } from "../../core/intervention";
 
+export type AttentionType = "standard" | "value-weighted" | "info-weighted" | "pre-softmax";
+export type Head = readonly [layer: number, head: number];
+
 export interface Traits {
   /** "" for none. */
   title: string;
   model_name: string;
-  prompt: string;
-  /** The text of each token, as the tokenizer has it. */
+  /** Several have equally many tokens; the picture shows their mean. */
+  prompt: string | string[];
+  /** What is subtracted from it; null for nothing. */
+  compare: string | string[] | null;
+  attention_type: AttentionType;
+  /** The text of each token of the first prompt, as the tokenizer has it. */
   tokens: string[];
+  /** What the other prompts have at each position, where they differ; "…" last where there are more. */
+  alternatives: string[][];
   n_layers: number;
   n_heads: number;
-  /** [layer, head, destination, source]; 255 is an attention weight of 1. */
+  /** [layer, head, destination, source]; 1 to 255 from one of the head's limits to the other, 0 for no value. */
   thumbnails: NdArray<"uint8">;
-  /** Tokens a thumbnail pixel; above 1 a pixel is the largest weight of its block. */
+  /** Tokens a thumbnail pixel; above 1 a pixel is the largest value of its block. */
   thumbnail_block: number;
+  /** Where each head's colours end: [layer, head, 2]. */
+  limits: NdArray<"float32">;
+  /** The values are differences. */
+  diverging: boolean;
   score_names: string[];
-  /** [score, layer, head], 0 to 1; NaN where the prompt does not define it. */
-  scores: NdArray<"float32">;
+  /** [score, layer, head]; NaN where the prompt does not define it. */
+  score_values: NdArray<"float32">;
+  /** What tints the thumbnails; "" for nothing. */
+  score: string;
+  order: "layer" | "score";
+  /** The chosen head. */
   layer: number;
   head: number;
+  /** Those that are shown large beside it. */
+  heads: Head[];
+  /** The locked token. */
+  position: number | null;
   interventions: Intervention[];
 }
 
-/** The answer to `pattern {layer, head}`: [destination, source]. */
-export interface PatternAnswer {
-  pattern: NdArray<"float32">;
+/** The answer to `patterns {heads}`: of each the lower triangle, row by row; of what it is compared with another, or none. */
+export interface PatternsAnswer {
+  patterns: NdArray<"float32">[];
+  compared: NdArray<"float32">[];
 }
 
 /** The answer to `predict {interventions}`: the likeliest next tokens, their probabilities without and with the changes. */

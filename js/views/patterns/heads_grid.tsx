@@ -7,7 +7,7 @@ import { Grid } from "../../core/grid";
 import { fitText } from "../../core/grid_paint";
 import { type ColourScale, legendTicks, type ValueRange } from "../../core/scale";
 import type { Theme } from "../../core/theme";
-import { type HeadsImage, headsImage } from "./thumbnails";
+import { type HeadsImage, headsImage } from "../attention/thumbnails";
 import type { Traits } from "./traits";
 
 /** Sides of a thumbnail in CSS pixels, by how many there are. */
@@ -44,7 +44,7 @@ export function HeadsGrid({ traits, scale, onChoose }: HeadsGridProps) {
   const side = columns ? Math.max(SMALLEST, Math.min(wanted, Math.floor(room / columns) - GAP)) : wanted;
   const cell = side + GAP;
   const cols = Math.min(count, columns || Math.max(1, Math.floor(room / cell)));
-  const heads = useMemo(() => headsImage(thumbnails, scale), [thumbnails, scale]);
+  const heads = useMemo(() => headsImage(thumbnails, scale.map), [thumbnails, scale.map]);
   return (
     <section class="mw-heads" ref={place}>
       <Grid

@@ -12,11 +12,11 @@ import { useTrait } from "../../core/trait";
 import { type Direction, HeadMatrix, type HeadMatrixProps } from "../attention/head_matrix";
 import { exactPattern, type Pattern } from "../attention/pattern";
 import attentionStyle from "../attention/style.css?inline";
+import { thumbnailValues } from "../attention/thumbnails";
 import { TokenStrip } from "../attention/token_strip";
 import { HeadLines } from "./head_lines";
 import { HeadsGrid, ScaleLegend } from "./heads_grid";
 import styleText from "./style.css?inline";
-import { thumbnailValues } from "./thumbnails";
 import type { PatternAnswer, Traits } from "./traits";
 
 /** In CSS pixels: from this width on the chosen head stands beside the others. */

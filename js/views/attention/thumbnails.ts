@@ -1,19 +1,20 @@
 /** Thumbnails: places in the colours as bytes, 1 to 255 from end to end; 0 for no value. */
 import type { NdArray } from "../../core/arrays";
 import { pixelImage } from "../../core/canvas";
-import { mapIndex } from "../../core/colour";
-import type { ColourScale, ValueRange } from "../../core/scale";
-import type { Pattern, Thumbnails } from "../attention/pattern";
+import { type ColourMap, mapIndex } from "../../core/colour";
+import type { ValueRange } from "../../core/scale";
+import type { Pattern, Thumbnails } from "./pattern";
 
-/** All heads in one image, `size` pixels a head, `across` heads in a row; drawn from in pieces. */
+/** All heads in one image, in the order of the array, `size` pixels a head, `across` heads in a row; drawn from in pieces. */
 export interface HeadsImage {
   readonly image: HTMLCanvasElement;
   readonly size: number;
   readonly across: number;
 }
 
-export function headsImage(thumbnails: NdArray<"uint8">, { map }: ColourScale): HeadsImage {
-  const [heads = 0, size = 0] = thumbnails.shape;
+export function headsImage(thumbnails: NdArray<"uint8">, map: ColourMap): HeadsImage {
+  const size = thumbnails.shape.at(-1) ?? 0;
+  const heads = thumbnails.shape.slice(0, -2).reduce((count, length) => count * length, 1);
   // A canvas may be some thousand pixels wide, not heads x pixels.
   const across = Math.ceil(Math.sqrt(heads));
   const image = pixelImage(Math.ceil(heads / across) * size, across * size, (row, col) => {
@@ -31,7 +32,7 @@ export function thumbnailValues(
   head: number,
   size: number,
 ): Pattern {
-  const [, rows = 0, cols = 0] = array.shape;
+  const [rows = 0, cols = 0] = array.shape.slice(-2);
   return {
     size,
     exact: false,
