@@ -46,6 +46,9 @@ _PUBLIC = {
     "TopTokensView": "mechwidgets.widgets.top_tokens",
 }
 
+# what a notebook shows as a picture, and its module
+_RESULTS = {"PatchingResult": "result", "PairsResult": "pairs_result", "EdgeAttribution": "edge_result"}
+
 __all__ = [
     "KL",
     "ActivationCache",
@@ -140,7 +143,8 @@ def _show_results() -> None:
             return importlib.import_module("mechwidgets.widgets.patching_result").mimebundle(result)
 
         formatter = shell.display_formatter.mimebundle_formatter
-        formatter.for_type_by_name("mechwidgets.analysis.result", "PatchingResult", show)
+        for name, where in _RESULTS.items():
+            formatter.for_type_by_name(f"mechwidgets.analysis.{where}", name, show)
 
 
 _show_results()

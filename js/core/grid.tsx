@@ -25,6 +25,8 @@ export interface GridProps {
   colLabels?: readonly string[];
   rowTitle?: string;
   colTitle?: string;
+  /** The room that row labels may take, in CSS pixels, where it is not the usual. */
+  longestRowLabel?: number;
   labelFont?: "ui" | "code";
   /** Only cells with col <= row exist. */
   triangular?: boolean;
@@ -129,10 +131,11 @@ function CurrentCell(props: { id: string; cell: Cell; chosen: Cell | null; text:
 
 /** Measuring labels takes a while for a long prompt, so only when something it depends on has changed. */
 function useLayout(spec: GridSpec, font: string): GridLayout {
-  const { rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle } = spec;
+  const { rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle, longestRowLabel } =
+    spec;
   return useMemo(
     () => layOutGrid(spec, textMeasure(font)),
-    [rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle, font],
+    [rows, cols, cellWidth, cellHeight, rowLabels, colLabels, rowTitle, colTitle, longestRowLabel, font],
   );
 }
 
@@ -144,6 +147,7 @@ function gridSpec(props: GridProps): GridSpec {
     colLabels: props.colLabels ?? null,
     rowTitle: props.rowTitle ?? null,
     colTitle: props.colTitle ?? null,
+    longestRowLabel: props.longestRowLabel,
   };
 }
 

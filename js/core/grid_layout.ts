@@ -10,6 +10,8 @@ export interface GridSpec {
   readonly colLabels: readonly string[] | null;
   readonly rowTitle: string | null;
   readonly colTitle: string | null;
+  /** The room that row labels may take, in CSS pixels, where it is not the usual. */
+  readonly longestRowLabel?: number | undefined;
 }
 
 export interface GridLayout {
@@ -36,9 +38,9 @@ const LABEL_LINE = 12;
 const LABEL_MARGIN = 4;
 
 export function layOutGrid(spec: GridSpec, measure: (text: string) => number): GridLayout {
-  const widest = (labels: readonly string[] | null) =>
-    Math.min(MAX_LABEL, Math.ceil((labels ?? []).reduce((most, label) => Math.max(most, measure(label)), 0)));
-  const rowLabel = widest(spec.rowLabels);
+  const widest = (labels: readonly string[] | null, most = MAX_LABEL) =>
+    Math.min(most, Math.ceil((labels ?? []).reduce((widest, label) => Math.max(widest, measure(label)), 0)));
+  const rowLabel = widest(spec.rowLabels, spec.longestRowLabel);
   const colLabel = widest(spec.colLabels);
   const acrossExtent = colLabel + LABEL_MARGIN;
   const uprightCols = acrossExtent > spec.cellWidth && !isNumbering(spec.colLabels);

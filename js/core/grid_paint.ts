@@ -78,7 +78,8 @@ function paintRowLabels(context: CanvasRenderingContext2D, painting: GridPaintin
   for (const row of labelled(range.row0, range.row1, layout.rowStep, activeCell(painting)?.row)) {
     context.fillStyle = labelColour(painting, row === activeCell(painting)?.row);
     const y = layout.top - viewport.scrollTop + (row + 0.5) * spec.cellHeight;
-    context.fillText(fitText(context, spec.rowLabels[row] ?? "", MAX_LABEL), layout.left - LABEL_GAP, y);
+    const text = fitText(context, spec.rowLabels[row] ?? "", spec.longestRowLabel ?? MAX_LABEL);
+    context.fillText(text, layout.left - LABEL_GAP, y);
   }
   context.restore();
 }

@@ -2,88 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import traitlets
 
-from mechwidgets.analysis.axes import Axes
-from mechwidgets.analysis.metrics import LogitDiff
+from mechwidgets.analysis.axes import NEURON_SITES, SITES, Axes
+from mechwidgets.analysis.metrics import KL, LogitDiff, LogProb, Metric, Prob, ProbDiff, Rank
+from mechwidgets.analysis.question import DIRECTIONS
 from mechwidgets.analysis.result import PatchingResult
 from mechwidgets.analysis.resume import SavedSweep
 from mechwidgets.analysis.sweep import Cells, PairSweep
 from mechwidgets.model.hooked_model import HookedModel
-from mechwidgets.model.hooks import site_of
+from mechwidgets.model.hooks import nearest, site_of
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.interventions import InterventionList
+from mechwidgets.widgets.patching_traits import PatchingTraits, axis
 from mechwidgets.widgets.rpc import Handler, Request
-from mechwidgets.widgets.view import Answer, ModelView, refusing
+from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
-# The sites that the picture offers, of those that can be swept.
-SITES = ("resid_pre", "z")
-
-
-class PatchingTraits(traitlets.HasTraits):
-    """What the picture of patching shows, of a running sweep or of a finished one."""
-
-    clean = traitlets.Unicode("").tag(sync=True)
-    corrupted = traitlets.Unicode("").tag(sync=True)
-    answer = traitlets.Unicode("").tag(sync=True)
-    wrong = traitlets.Unicode("").tag(sync=True)
-    clean_tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    corrupted_tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    metric_name = traitlets.Unicode("").tag(sync=True)
-    sites = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    site = traitlets.Unicode("").tag(sync=True)
-    head_sites = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    n_layers = traitlets.Int(0).tag(sync=True)
-    n_heads = traitlets.Int(0).tag(sync=True)
-    results = traitlets.Dict().tag(sync=True)
-    computed = traitlets.Dict().tag(sync=True)
-    absent = traitlets.Dict().tag(sync=True)
-    finished = traitlets.Bool(False).tag(sync=True)
-    clean_metric = traitlets.Float(0.0).tag(sync=True)
-    corrupted_metric = traitlets.Float(0.0).tag(sync=True)
-    scale = traitlets.Enum(("normalized", "raw"), "normalized").tag(sync=True)
-    layer = traitlets.Int(None, allow_none=True).tag(sync=True)
-    column = traitlets.Int(None, allow_none=True).tag(sync=True)
+# What the picture can read: by name, what is made of the answer and the wrong one.
+METRICS: dict[str, Callable[[str, str], Metric]] = {
+    "LogitDiff": LogitDiff,
+    "LogProb": lambda answer, _: LogProb(answer),
+    "Prob": lambda answer, _: Prob(answer),
+    "ProbDiff": ProbDiff,
+    "Rank": lambda answer, _: Rank(answer),
+    "KL": lambda *_: KL(),
+}
 
 
 class PatchingView(PatchingTraits, ModelView, kind="patching"):
-    """Activation patching over a pair of prompts: clean activations are put into the corrupted run, one cell at a time (denoising).
+    """Activation patching over a pair of prompts: activations of one run are put into the other, one cell at a time.
 
     The picture appears at once and fills while the kernel works; other cells can run meanwhile.
 
     Args:
         model: a HookedModel.
         clean, corrupted: two prompts of equally many tokens.
-        answer, wrong: the right and the wrong next token of the clean prompt, one token each; the metric is the difference of their logits.
-        site: "resid_pre" (layer x position) or "z" (layer x head).
-        scale: "normalized" (0 = corrupted run, 1 = clean run) or "raw" (logits).
+        answer, wrong: the right and the wrong next token of the clean prompt, one token each.
+        site: what is patched: "resid_pre", "resid_mid", "resid_post", "attn_out" and "mlp_out" (layer x position), "z", "q", "k", "v", "result", "pattern" and
+            "attn_scores" (layer x head), of those that the model has.
+        metric: what is read: "LogitDiff" (of the answer and the wrong one), "LogProb", "Prob" or "Rank" (of the answer), "ProbDiff", or "KL" (to the run that
+            activations come from).
+        direction: "denoise" puts clean activations into the corrupted run, "noise" corrupted ones into the clean run.
+        scale: "normalized" (0 = corrupted run, 1 = clean run) or "raw" (the metric's unit).
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
-        settings: `layer` and `column`, `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
+        settings: `reach` (the colours end at the other of the "baselines", or at the largest of the "values"), `layer`, `head` and `position`, `title`, and what
+            every ipywidget takes (`layout`, `tabbable`, `tooltip`).
 
     Attributes:
-        site, scale: assign to change what is shown.
-        layer, column: the pinned cell, or None.
+        site, metric, direction, scale: assign to change what is shown.
+        layer, head, position: the chosen place, each a number or None.
         result: the numbers of the site that is shown.
 
     Raises:
-        ValueError: prompts or answers that cannot be used; the message says why.
+        ValueError: prompts, answers, a site, metric or direction that cannot be used; the message says why.
         TypeError: an argument that the picture does not take, or an answer that is not a text.
     """
 
-    inputs = ("clean", "corrupted", "answer", "wrong", "prepend_bos")
-    settings = ("site", "scale", "layer", "column")
+    inputs = ("clean", "corrupted", "answer", "wrong", "metric", "direction", "prepend_bos")
+    settings = ("site", "scale", "reach", "layer", "head", "position")
 
     prepend_bos = traitlets.Bool(None, allow_none=True)
-    sites = traitlets.List(traitlets.Unicode(), list(SITES)).tag(sync=True)
-    site = traitlets.Enum(SITES, SITES[0]).tag(sync=True)
-    head_sites = traitlets.List(traitlets.Unicode(), ["z"]).tag(sync=True)
+    metrics = traitlets.List(traitlets.Unicode(), list(METRICS)).tag(sync=True)
+    metric = traitlets.Unicode("LogitDiff").tag(sync=True)
+    directions = traitlets.List(traitlets.Unicode(), list(DIRECTIONS)).tag(sync=True)
+    site = traitlets.Unicode("resid_pre").tag(sync=True)
+    reach = traitlets.Enum(("baselines", "values"), "baselines", allow_none=True).tag(sync=True)
+    interventions = InterventionList()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is asked, and how it is shown
         self,
         model: HookedModel,
         clean: str,
@@ -92,11 +84,16 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         wrong: str,
         *,
         site: str = "resid_pre",
+        metric: str = "LogitDiff",
+        direction: str = "denoise",
         scale: str = "normalized",
         prepend_bos: bool | None = None,
         **settings: Any,
     ) -> None:
-        inputs = {"clean": clean, "corrupted": corrupted, "answer": answer, "wrong": wrong, "prepend_bos": prepend_bos}
+        inputs: dict[str, Any] = {"clean": clean, "corrupted": corrupted, "answer": answer, "wrong": wrong}
+        inputs |= {"metric": metric, "direction": direction, "prepend_bos": prepend_bos}
+        # the first question is about it, before there are traits
+        self._first_site = site
         super().__init__(model, inputs, site=site, scale=scale, **settings)
 
     def set_prompts(self, clean: str, corrupted: str, answer: str, wrong: str) -> None:
@@ -125,35 +122,35 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         text = f"{self.model.token_texts([int(value)])[0]!r}, the text of token {value}" if is_id else "' Mary'"
         raise TypeError(f"{name} is the text of one token; got {value!r}. Give it as text: {text}.")
 
-    def _ask(self, clean: str, corrupted: str, answer: str, wrong: str, prepend_bos: bool | None) -> Answer:
-        first = self._sweep(SITES[0], clean, corrupted, answer, wrong, prepend_bos)
+    def _ask(self, **inputs: Any) -> Answer:
+        site = self.site if self._answer_is_there else self._first_site
+        first = self._sweep(site, **inputs)
+        sites = [one for one in SITES if one not in NEURON_SITES and one in map(site_of, self.model.hook_dict)]
+        axes = {one: Axes.of(self.model, one, first.question.n_pos) for one in sites}
         traits = {
             "clean_tokens": first.pair.clean_str_tokens,
             "corrupted_tokens": first.pair.corrupted_str_tokens,
             "metric_name": first.metric.name,
-            "n_layers": self.model.cfg.n_layers,
-            "n_heads": self.model.cfg.n_heads,
-            "results": dict.fromkeys(SITES),
-            "absent": self._absent(first.question.n_pos),
+            "sites": sites,
+            "axes": {one: [*map(axis, its.dims, its.values)] for one, its in axes.items()},
+            "results": dict.fromkeys(sites),
+            # not every layer of a hybrid has heads
+            "absent": {one: to_wire(~its.exists) for one, its in axes.items() if not its.exists.all()},
             "clean_metric": first.clean_metric,
             "corrupted_metric": first.corrupted_metric,
-            # a cell of the last pair may not be there in this one
-            "layer": None,
-            "column": None,
+            **({"position": None} if (self.position or 0) >= first.question.n_pos else {}),
         }
-        return Answer(traits, {SITES[0]: SavedSweep(first)})
+        return Answer(traits, {site: SavedSweep(first)})
 
-    def _sweep(
-        self, site: str, clean: str, corrupted: str, answer: str, wrong: str, prepend_bos: bool | None
-    ) -> PairSweep:
-        clean_tokens, corrupted_tokens = (self.model.to_tokens(text, prepend_bos) for text in (clean, corrupted))
-        return PairSweep(self.model, clean_tokens, corrupted_tokens, LogitDiff(answer, wrong), site)
+    @property
+    def _answer_is_there(self) -> bool:
+        return "_answer" in self._trait_values
 
-    def _absent(self, n_pos: int) -> dict[str, Any]:
-        """Which cells of a site the model does not have, uint8 [layer, column], where there are some: not every layer of a hybrid has heads."""
-        offered = [site for site in SITES if any(site_of(name) == site for name in self.model.hook_dict)]
-        exists = {site: Axes.of(self.model, site, n_pos).exists for site in offered}
-        return {site: to_wire(~there) for site, there in exists.items() if not there.all()}
+    def _sweep(self, site: str, **inputs: Any) -> PairSweep:
+        clean, corrupted, answer, wrong, metric, direction, bos = (inputs[name] for name in self.inputs)
+        if metric not in METRICS:
+            raise ValueError(f"Unknown metric {metric!r}.{nearest(str(metric), METRICS)} It is {', '.join(METRICS)}.")
+        return PairSweep(self.model, clean, corrupted, METRICS[metric](answer, wrong), site, direction, bos)
 
     def _found(self, site: str) -> SavedSweep:
         """What has been found of a site; when all has, the result takes its place, and what the sweep held of the model's runs is let go."""
@@ -163,10 +160,13 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         return found
 
     def _handlers(self) -> Mapping[str, Handler]:
-        return {"sweep": self._run_sweep, "set_prompts": self._set_prompts}
+        return {"sweep": self._run_sweep, "set_inputs": self._take_inputs}
 
-    def _set_prompts(self, request: Request, clean: str, corrupted: str, answer: str, wrong: str) -> dict[str, Any]:
-        self._set_inputs(request, clean=clean, corrupted=corrupted, answer=answer, wrong=wrong)
+    def _take_inputs(self, request: Request, **inputs: Any) -> dict[str, Any]:
+        unknown = set(inputs) - set(self.inputs)
+        if unknown:
+            raise ValueError(f"The picture is not computed from {', '.join(sorted(unknown))}.")
+        self._set_inputs(request, **inputs)
         return {}
 
     def _run_sweep(self, request: Request, site: str) -> dict[str, Any]:
@@ -198,18 +198,26 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         self._data[site] = found.result()
         self.results = {**self.results, site: to_wire(found.values)}
 
-    @traitlets.validate("layer")
-    def _layer_in_range(self, proposal: Any) -> int | None:
-        value: int | None = proposal["value"]
-        if value is not None:
-            with refusing():
-                check_range("layer", value, self.model.cfg.n_layers)
-        return value
+    @traitlets.validate("metric", "direction")
+    def _question_before_accepting(self, proposal: Any) -> Any:
+        return self._ask_before_accepting(proposal)
 
-    @traitlets.validate("column")
-    def _column_in_range(self, proposal: Any) -> int | None:
+    @traitlets.validate("site")
+    def _site_is_offered(self, proposal: Any) -> str:
+        site: str = proposal["value"]
+        if site not in self.sites:
+            raise RefusedError(
+                f"The picture does not patch {site!r}.{nearest(site, self.sites)} Sites: {', '.join(self.sites)}."
+            )
+        return site
+
+    @traitlets.validate("layer", "head", "position")
+    def _place_is_there(self, proposal: Any) -> int | None:
+        name: str = proposal["trait"].name
         value: int | None = proposal["value"]
+        cfg = self.model.cfg
+        sizes = {"layer": cfg.n_layers, "head": cfg.n_heads, "position": len(self.clean_tokens)}
         if value is not None:
             with refusing():
-                check_range("column", value, max(len(self.clean_tokens), self.model.cfg.n_heads))
+                check_range(name, value, sizes[name])
         return value

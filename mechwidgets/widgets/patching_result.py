@@ -5,99 +5,65 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import traitlets
 
-from mechwidgets.analysis.result import PatchingResult
-from mechwidgets.model.places import check_range
-from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.data_view import DataView
-from mechwidgets.widgets.patching import PatchingTraits
+from mechwidgets.widgets.patching_tables import Result, traits_of
+from mechwidgets.widgets.patching_traits import PatchingTraits
 from mechwidgets.widgets.rpc import Handler
-from mechwidgets.widgets.view import refusing
+from mechwidgets.widgets.view import RefusedError
 
-COLUMNS = ("position", "head")
-TITLES = {"denoise": "", "noise": "Corrupted activations in the clean run (noise)"}
+# An axis whose place is called by another trait than its own name.
+PLACES = {"destination": "position"}
 
 
 class PatchingResultView(PatchingTraits, DataView, kind="patching"):
-    """A finished sweep as a heatmap: the picture of PatchingView, with no model behind it.
+    """A finished sweep as a picture: that of PatchingView, with no model behind it.
+
+    Two axes lie as rows and columns, one as a list of bars; a result of more axes is cut, and choices above the picture say where. Neurons and edges, of which
+    there are very many, are a list of those that change the metric most. Cells that do not exist are plain, cells that have not been run hatched. Approximate
+    values are called so, with the exact ones of the cells that were run exactly; means over pairs of prompts have their intervals, and a dot where
+    the pairs show an effect.
 
     Args:
-        result: over a pair of prompts, by layer and position or by layer and head, with all of them.
-        settings: `scale` ("normalized" or "raw"), `layer` and `column` (the pinned cell), `title`, and what every ipywidget takes.
+        result: what mw.patching.sweep, ablation, steering, path_patch, attribution, sweep_pairs, edge_attribution or edge_attribution_pairs returns.
+        settings: `scale` ("normalized" or "raw"), `reach` (where the colours end: at the other "baselines", or at the largest of the "values"; by default
+            whichever shows more), `layer`, `head` and `position` (the chosen cell), `title`, and what every ipywidget takes.
 
     Raises:
-        ValueError: another shape of result; the message says what is the matter.
-        TypeError: an argument that the picture does not take.
+        ValueError: more cells than a picture can be told.
+        TypeError: something else than a result, or an argument that the picture does not take.
     """
 
-    settings = ("scale", "layer", "column")
+    settings = ("scale", "reach", "layer", "head", "position")
 
-    def __init__(self, result: PatchingResult, **settings: Any) -> None:
+    def __init__(self, result: Result, **settings: Any) -> None:
         self._check_settings(settings)
-        reason = why_not(result)
-        if reason is not None or result.clean is None or result.corrupted is None:
-            raise ValueError(f"This picture does not show {result!r}: {reason}. Draw it with result.plot().")
-        layers, columns = result.values.shape
-        by_head = result.values.dims[1] == "head"
-        missing = result.missing.values
-        super().__init__(
-            # The map's middle is the corrupted run either way, which here is not the one that was changed.
-            title=settings.pop("title", TITLES[result.direction]),
-            model_name=result.model_name,
-            clean=result.clean.text,
-            corrupted=result.corrupted.text,
-            clean_tokens=list(result.clean.str_tokens),
-            corrupted_tokens=list(result.corrupted.str_tokens),
-            metric_name=result.metric,
-            sites=[result.site],
-            site=result.site,
-            head_sites=[result.site] if by_head else [],
-            n_layers=layers,
-            n_heads=columns if by_head else 0,
-            results={result.site: to_wire(result.values.values)},
-            computed={result.site: to_wire(~missing)} if missing.any() else {},
-            finished=True,
-            clean_metric=result.clean_metric,
-            corrupted_metric=result.corrupted_metric,
-            **settings,
-        )
+        super().__init__(**traits_of(result), finished=True, **settings)
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {}
 
-    @traitlets.validate("layer")
-    def _layer_in_range(self, proposal: Any) -> int | None:
-        return _checked("layer", proposal["value"], self.n_layers)
-
-    @traitlets.validate("column")
-    def _column_in_range(self, proposal: Any) -> int | None:
-        return _checked("column", proposal["value"], self.n_heads or len(self.clean_tokens))
-
-
-def _checked(name: str, value: int | None, size: int) -> int | None:
-    if value is not None:
-        with refusing():
-            check_range(name, value, size)
-    return value
+    @traitlets.validate("layer", "head", "position")
+    def _place_is_there(self, proposal: Any) -> int | None:
+        """Whether the table has it; a table without the axis does not mind, as other pictures may be at the same place."""
+        name: str = proposal["trait"].name
+        value: int | None = proposal["value"]
+        for one in self.axes.get(self.site, ()):
+            if PLACES.get(one["name"], one["name"]) == name and value is not None and value not in one["values"]:
+                raise RefusedError(f"This result has no {name} {value}. It has: {_listed(one['values'])}.")
+        return value
 
 
-def why_not(result: PatchingResult) -> str | None:
-    """Why a result is not what this picture draws; None where it is."""
-    if result.clean is None or result.corrupted is None or result.direction not in TITLES:
-        return "there is no pair of prompts"
-    dims = tuple(map(str, result.values.dims))
-    if dims not in [("layer", column) for column in COLUMNS]:
-        return f"it goes by {', '.join(dims)}, and not by layer and {' or '.join(COLUMNS)}"
-    if not bool(result.exists.all()):
-        return "some of its cells do not exist"
-    whole = dims[1] == "head" or result.values.shape[1] == len(result.clean.tokens)
-    if not whole or any(not np.array_equal(result.values[dim], np.arange(result.values.sizes[dim])) for dim in dims):
-        return "it has only some layers, positions or heads"
-    return None
+def _listed(values: list[Any]) -> str:
+    if len(values) > 2 and values == list(range(values[0], values[0] + len(values))):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values))
 
 
-def mimebundle(result: PatchingResult) -> Any:
-    """What a notebook shows of a result: its picture, or None where it has none."""
-    return None if why_not(result) is not None else PatchingResultView(result)._repr_mimebundle_()
+def mimebundle(result: Result) -> Any:
+    """What a notebook shows of a result: its picture, or None where it is too large for one."""
+    try:
+        return PatchingResultView(result)._repr_mimebundle_()
+    except ValueError:
+        return None

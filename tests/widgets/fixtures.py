@@ -9,7 +9,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ import torch
 import mechwidgets as mw
 import mechwidgets.compat.circuitsvis as cv
 from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets import patching_tables
 from mechwidgets.widgets.rpc import Request
 from mechwidgets.widgets.tokens import Dimension
 from mechwidgets.widgets.view import View
@@ -33,7 +34,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     attention = mw.AttentionView(model, CLEAN, layer=23, head=3)
     lens = mw.LogitLensView(model, "The capital of France is")
     patching = mw.PatchingView(model, CLEAN, CORRUPTED, " Mary", " John")
-    for site in reversed(patching.sites):
+    for site in ("pattern", "z", "resid_pre"):
         patching.site = site
         assert patching.result is not None
     with torch.no_grad():
@@ -76,6 +77,29 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     }
 
 
+def results(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
+    """What the picture of a finished result is told, one of each kind."""
+    pair: Any = (model, CLEAN, CORRUPTED, mw.LogitDiff(" Mary", " John"))
+    sweep, late = mw.patching.sweep, {"layer": range(18, 24), "position": [9, 10, 13]}
+    by_pattern = ("layer", "head", "destination", "source")
+    # few pairs, and one layer of them: enough to draw
+    pairs = mw.datasets.ioi(model, n=6, seed=0)
+    found = {
+        "position": sweep(*pair, "z", by=("layer", "head", "position"), at=late),
+        "pattern": sweep(*pair, "pattern", by=by_pattern, at={"layer": [23], "head": [0, 3]}),
+        "neurons": sweep(*pair, "post", top=25),
+        "ablation": mw.patching.ablation(model, CLEAN, pair[3], "mlp_out", by=("layer",)),
+        "paths": mw.patching.path_patch(*pair, at={"layer": range(18, 30)}),
+        "attribution": mw.patching.attribution(*pair, "z", top=20),
+        "edges": mw.patching.edge_attribution(*pair, top=10),
+        "pairs": mw.patching.sweep_pairs(model, pairs, site="z", at={"layer": [22, 23, 24]}),
+    }
+    # the order of a long list's end would be another machine's rounding
+    with patch.object(patching_tables, "MOST_LISTED", 30):
+        views = {kind: mw.PatchingResultView(result) for kind, result in found.items()}
+    return {kind: {"traits": traits(view), "replies": []} for kind, view in views.items()}
+
+
 def traits(view: View) -> dict[str, Any]:
     """The traits that a picture declares itself, as JSON."""
     return {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
@@ -109,5 +133,6 @@ def to_json(value: Any) -> Any:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for kind, fixture in fixtures(mw.HookedModel.from_pretrained("smollm2-135m")).items():
+    smollm2 = mw.HookedModel.from_pretrained("smollm2-135m")
+    for kind, fixture in {**fixtures(smollm2), "patching_results": results(smollm2)}.items():
         (FOLDER / f"{kind}.json").write_text(json.dumps(fixture, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

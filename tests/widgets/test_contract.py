@@ -12,7 +12,7 @@ import pytest
 
 import mechwidgets as mw
 from mechwidgets.share.arrays import from_wire
-from tests.widgets.fixtures import FOLDER, fixtures, own_traits
+from tests.widgets.fixtures import FOLDER, fixtures, own_traits, results
 
 VIEWS = {
     view.kind: view
@@ -56,6 +56,12 @@ def now(smollm2):
 def test_the_kernel_still_says_what_the_front_end_is_tested_with(kind, now):
     committed = json.loads((FOLDER / f"{kind}.json").read_text(encoding="utf-8"))
     assert_alike(now[kind], committed, "fixture")
+
+
+@pytest.mark.smollm2
+def test_results_still_tell_what_their_picture_is_tested_with(smollm2):
+    committed = json.loads((FOLDER / "patching_results.json").read_text(encoding="utf-8"))
+    assert_alike(results(smollm2), committed, "results")
 
 
 @pytest.mark.smollm2

@@ -15,6 +15,8 @@ from mechwidgets.widgets.rpc import Request
 from tests.models import tiny_model
 from tests.widgets.asking import ask, ask_all
 
+sweep = mw.PatchingView._sweep
+
 CLEAN, CORRUPTED = (
     "When Mary went to the store Mary gave a drink to",
     "When Mary went to the store John gave a drink to",
@@ -30,9 +32,14 @@ def expected(view, site):
     return mw.patching.sweep(view.model, view.clean, view.corrupted, mw.LogitDiff(view.answer, view.wrong), site=site)
 
 
+RESIDUAL = {"resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"}
+HEADS = {"z", "q", "k", "v", "result", "pattern", "attn_scores"}
+NOTHING = dict.fromkeys(RESIDUAL | HEADS)
+
+
 def test_it_begins_empty_with_its_baselines(view):
     result = expected(view, "resid_pre")
-    assert view.results == {"resid_pre": None, "z": None}
+    assert view.results == NOTHING
     assert (view.clean_metric, view.corrupted_metric) == (result.clean_metric, result.corrupted_metric)
     assert view.clean_tokens[6] == " Mary"
     assert view.corrupted_tokens[6] == " John"
@@ -82,7 +89,7 @@ def test_layers_without_heads_have_no_cells(family, monkeypatch):
     assert messages[-2]["value"]["done"] == messages[-2]["value"]["total"] == result.exists.sum() < result.exists.size
     np.testing.assert_array_equal(from_wire(view.results["z"]), result.values)
     np.testing.assert_array_equal(from_wire(view.absent["z"]), ~result.exists)
-    assert list(view.absent) == ["z"]
+    assert set(view.absent) == HEADS & set(view.sites)
 
 
 def test_hooks_of_the_cell_do_not_reach_the_result(view):
@@ -136,7 +143,7 @@ def test_a_bad_pair_is_an_error_and_the_picture_stays(view, changes, message):
     inputs = {"clean": CLEAN, "corrupted": CORRUPTED, "answer": " Mary", "wrong": " John"}
     _ = view.result
     state = view.get_state()
-    reply = ask(view, "set_prompts", **{**inputs, **changes})
+    reply = ask(view, "set_inputs", **{**inputs, **changes})
     assert reply["kind"] == "mw-error"
     assert message in reply["message"]
     assert view.get_state() == state
@@ -146,23 +153,27 @@ def test_a_bad_pair_is_an_error_and_the_picture_stays(view, changes, message):
 
 def test_another_pair_begins_anew(view):
     _ = view.result
-    view.layer, view.column = 1, 10
-    reply = ask(view, "set_prompts", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
+    view.layer, view.position = 1, 10
+    reply = ask(view, "set_inputs", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
     assert reply["kind"] == "mw-result"
     assert (view.clean, view.clean_tokens) == ("Mary gave", ["Mary", " gave"])
-    assert view.results == {"resid_pre": None, "z": None}
-    assert (view.layer, view.column) == (None, None)
+    assert view.results == NOTHING
+    assert (view.layer, view.position) == (1, None)
     np.testing.assert_array_equal(view.result.values, expected(view, "resid_pre").values)
 
 
 @pytest.mark.parametrize(
     ("traits", "error", "message"),
     [
-        ({"site": "mlp"}, Exception, "site"),
+        ({"site": "mlp"}, ValueError, "A sweep over site 'mlp' is not available"),
+        ({"site": "post"}, ValueError, "The picture does not patch 'post'"),
+        ({"metric": "LogitDif"}, ValueError, "Unknown metric 'LogitDif'. Did you mean 'LogitDiff'"),
+        ({"direction": "noising"}, ValueError, "Unknown direction 'noising'"),
         ({"scale": "log"}, Exception, "scale"),
         ({"layer": 3}, ValueError, "Layer 3 is out of range"),
-        ({"column": 11}, ValueError, "Column 11 is out of range"),
-        ({"colum": 1}, TypeError, "has no argument 'colum'. Did you mean 'column'"),
+        ({"head": 4}, ValueError, "Head 4 is out of range"),
+        ({"position": 11}, ValueError, "Position 11 is out of range"),
+        ({"positon": 1}, TypeError, "has no argument 'positon'. Did you mean 'position'"),
     ],
 )
 def test_bad_arguments_are_explained(traits, error, message):
@@ -229,7 +240,7 @@ def test_weights_that_become_nan_are_said_in_the_picture(view):
     with torch.no_grad():
         view.model.hf_model.model.norm.weight[0] = float("nan")
     state = view.get_state()
-    reply = ask(view, "set_prompts", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
+    reply = ask(view, "set_inputs", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
     assert reply["kind"] == "mw-error"
     assert "the logits are NaN or infinite, as those of a model whose weights are damaged" in reply["message"]
     assert view.get_state() == state
@@ -239,3 +250,64 @@ def test_an_unknown_site_in_a_request_is_an_error(view):
     reply = ask(view, "sweep", site="mlp")
     assert reply["kind"] == "mw-error"
     assert "A sweep over site 'mlp' is not available" in reply["message"]
+
+
+@pytest.mark.parametrize("site", sorted(RESIDUAL | HEADS))
+def test_every_site_that_the_model_has_is_offered_with_its_axes(view, site):
+    assert set(view.sites) == RESIDUAL | HEADS
+    view.site = site
+    dims = ["layer", "position" if site in RESIDUAL else "head"]
+    result = expected(view, site)
+    assert [one["name"] for one in view.axes[site]] == dims
+    assert [len(one["values"]) for one in view.axes[site]] == list(result.values.shape)
+    np.testing.assert_array_equal(view.result.values, result.values)
+
+
+def test_a_family_without_a_site_does_not_offer_it():
+    view = mw.PatchingView(tiny_model("gpt_neox"), CLEAN, CORRUPTED, " Mary", " John")
+    assert set(view.sites) < RESIDUAL | HEADS
+    with pytest.raises(ValueError, match="Sites: "):
+        view.site = next(iter((RESIDUAL | HEADS) - set(view.sites)))
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("LogProb", mw.LogProb(" Mary")),
+        ("Prob", mw.Prob(" Mary")),
+        ("ProbDiff", mw.ProbDiff(" Mary", " John")),
+        ("Rank", mw.Rank(" Mary")),
+        ("KL", mw.KL()),
+    ],
+)
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_another_metric_or_direction_is_another_sweep(view, name, metric, direction):
+    _ = view.result
+    assert ask(view, "set_inputs", metric=name, direction=direction)["kind"] == "mw-result"
+    assert view.results == NOTHING
+    result = mw.patching.sweep(view.model, CLEAN, CORRUPTED, metric, direction=direction)
+    assert (view.metric_name, view.direction) == (result.metric, direction)
+    assert (view.clean_metric, view.corrupted_metric) == (result.clean_metric, result.corrupted_metric)
+    np.testing.assert_array_equal(view.result.values, result.values)
+    assert view.result.code == result.code
+
+
+def test_python_assigns_the_question_and_a_bad_one_leaves_the_picture(view):
+    view.metric = "Prob"
+    assert view.metric_name.startswith("probability")
+    state = view.get_state()
+    for name, value in (("metric", "Perplexity"), ("direction", "back")):
+        with pytest.raises(ValueError, match="Unknown"):
+            setattr(view, name, value)
+    assert ask(view, "set_inputs", metrics="x")["message"] == "The picture is not computed from metrics."
+    assert view.get_state() == state
+
+
+def test_only_what_the_shown_site_needs_is_run_first(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        mw.PatchingView, "_sweep", lambda view, site, **inputs: asked.append(site) or sweep(view, site, **inputs)
+    )
+    view = mw.PatchingView(tiny_model(), CLEAN, CORRUPTED, " Mary", " John", site="z")
+    view.metric = "Prob"
+    assert asked == ["z", "z"]

@@ -1,134 +1,166 @@
-/** The heatmap as a matrix that one can walk, and the line about its pinned cell. */
+/** The table as something that one can walk: a map of two axes, or a list of bars. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import type { Cell } from "../../core/canvas";
-import { Button } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { Grid } from "../../core/grid";
-import type { Port } from "../../core/port";
-import { useTrait } from "../../core/trait";
-import { drawHeatmap, type Heatmap } from "./draw";
+import { type Sheet, sheetIndex, sheetSize } from "./axes";
+import { drawBars } from "./bars";
+import type { Details } from "./details";
+import { drawHeatmap, type Marks } from "./draw";
 import type { Scale } from "./scale";
 import type { Table } from "./sweep";
-import type { Traits } from "./traits";
-import { cellName, columnLabels, valueText } from "./words";
+import { axisLabels, axisTitle, cellLabel, isPositions, type Tokens } from "./words";
 
 const CELL_HEIGHT = 16;
+const BAR_HEIGHT = 20;
 const [NARROWEST, WIDEST] = [14, 84];
-/** Room for the layer labels and the frame. */
-const LABELS = 48;
+/** Numbers may be left out between others, so their columns can be as narrow as one likes to point at. */
+const NARROWEST_NUMBER = 10;
+const WIDEST_BARS = 640;
+/** Room for the row labels and the frame: numbers, or tokens. */
+const [LABELS, TOKEN_LABELS] = [48, 124];
+const BAR_LABELS = 170;
 const MAX_HEIGHT = 720;
 
-export interface MatrixProps {
-  port: Port<Traits>;
+export interface TableProps {
   table: Table;
   scale: Scale;
+  details: Details;
+  tokens: Tokens;
+  marks: Marks;
+  /** What is in a cell of the table, as a sentence. */
+  describe: (index: number) => string;
+  /** The chosen cell of the table. */
+  chosen: number | null;
+  /** Click, Enter or Space on a cell. */
+  onChoose: (index: number) => void;
+  onUnlock: () => void;
 }
 
-export function Matrix({ port, table, scale }: MatrixProps) {
+/** Two axes as rows and columns; the others are cut at `cuts`. */
+export function Heatmap(props: TableProps & { sheet: Sheet; cuts: readonly number[] }) {
+  const { table, scale, tokens, marks, sheet, cuts } = props;
   const width = useFrame().width.value;
-  const { rows, cols, isHeads, rowLabels, colLabels, name } = useLabels(port);
-  const heatmap: Heatmap = { table, rows, cols, scale };
-  const describe = (cell: Cell) => {
-    const at = cell.row * cols + cell.col;
-    if (table.absent[at]) return `${name(cell)}: the model has none there`;
-    const value = table.done[at] ? (table.values[at] ?? Number.NaN) : null;
-    return `${name(cell)} → ${valueText(value, scale)}`;
-  };
-  const pinned = usePinned(port, rows, cols);
-  const hover = useFreshStatus(describe, [table, scale]);
-  const cellWidth = Math.floor(Math.min(WIDEST, Math.max(NARROWEST, (width - LABELS) / Math.max(1, cols))));
-  return (
-    <>
-      <Grid
-        label={`Metric after patching, layers by ${isHeads ? "heads" : "positions"}`}
-        {...{ rows, cols, cellWidth, rowLabels, colLabels, describe }}
-        cellHeight={CELL_HEIGHT}
-        rowTitle="layer"
-        colTitle={isHeads ? "head" : "position"}
-        labelFont={isHeads ? "ui" : "code"}
-        maxHeight={MAX_HEIGHT}
-        chosen={pinned}
-        draw={(context, range, theme) =>
-          drawHeatmap(context, range, theme, heatmap, { width: cellWidth, height: CELL_HEIGHT })
-        }
-        onHover={hover}
-        onChoose={(cell) => {
-          if (pinned?.row === cell.row && pinned.col === cell.col) unpin(port);
-          else pin(port, cell);
-        }}
-        onUnlock={() => unpin(port)}
-      />
-      <PinnedLine text={pinned && describe(pinned)} onUnpin={() => unpin(port)} />
-    </>
-  );
-}
-
-/** The rows and columns of the chosen site's table. */
-function useLabels(port: Port<Traits>) {
-  const site = useTrait(port, "site").value;
-  const headSites = useTrait(port, "head_sites").value;
-  const rows = useTrait(port, "n_layers").value;
-  const heads = useTrait(port, "n_heads").value;
-  const clean = useTrait(port, "clean_tokens").value;
-  const corrupted = useTrait(port, "corrupted_tokens").value;
-  return useMemo(() => {
-    const isHeads = headSites.includes(site);
-    const colLabels = columnLabels(isHeads, heads, clean, corrupted);
-    return {
-      isHeads,
-      rows,
-      cols: colLabels.length,
-      rowLabels: Array.from({ length: rows }, (_, layer) => String(layer)),
-      colLabels,
-      name: (cell: Cell) => cellName(cell, isHeads, clean, corrupted),
-    };
-  }, [site, headSites, rows, heads, clean, corrupted]);
-}
-
-/** The status line keeps up when the cell under the pointer changes there; returns what is to be told of the pointer. */
-function useFreshStatus(describe: (cell: Cell) => string, causes: unknown[]): (cell: Cell | null) => void {
-  const frame = useFrame();
+  const { rows, cols } = sheetSize(sheet);
+  const { rowAxis, colAxis, rowLabels, colLabels } = useLabels(sheet, tokens);
+  const index = (row: number, col: number) => sheetIndex(sheet, cuts, row, col);
   const hovered = useSignal<Cell | null>(null);
-  useEffect(() => {
-    const cell = hovered.peek();
-    if (cell) frame.status.value = describe(cell);
-  }, causes);
-  return (cell) => {
-    hovered.value = cell;
-  };
-}
-
-/** The pinned cell, where the shown table has it. */
-function usePinned(port: Port<Traits>, rows: number, cols: number): Cell | null {
-  const row = useTrait(port, "layer").value;
-  const col = useTrait(port, "column").value;
-  return row === null || col === null || row >= rows || col >= cols ? null : { row, col };
-}
-
-function pin(port: Port<Traits>, { row, col }: Cell): void {
-  port.set("layer", row);
-  port.set("column", col);
-}
-
-export function unpin(port: Port<Traits>): void {
-  port.set("layer", null);
-  port.set("column", null);
-}
-
-function PinnedLine({ text, onUnpin }: { text: string | null; onUnpin: () => void }) {
+  const labels = isPositions(rowAxis) || rowAxis === "sender" ? TOKEN_LABELS : LABELS;
+  const narrowest = isPositions(colAxis) ? NARROWEST : NARROWEST_NUMBER;
+  const cellWidth = Math.floor(Math.min(WIDEST, Math.max(narrowest, (width - labels) / Math.max(1, cols))));
+  const cellHeight = rowAxis === "destination" ? Math.max(CELL_HEIGHT, Math.min(24, cellWidth)) : CELL_HEIGHT;
+  const cone = hovered.value && rowAxis === "layer" ? coneOf(hovered.value, colAxis) : null;
   return (
-    <div class="mw-pinned">
-      {text === null ? (
-        <span class="mw-muted">Click a cell, or press Enter on it, to pin its values here.</span>
-      ) : (
-        <>
-          <span>
-            <span class="mw-muted">pinned</span> {text}
-          </span>
-          <Button onClick={onUnpin}>Unpin</Button>
-        </>
-      )}
-    </div>
+    <Grid
+      label={`Metric after patching, ${rowAxis} by ${colAxis}`}
+      {...{ rows, cols, cellWidth, cellHeight, rowLabels, colLabels }}
+      rowTitle={axisTitle(rowAxis)}
+      colTitle={axisTitle(colAxis)}
+      labelFont={isPositions(colAxis) ? "code" : "ui"}
+      maxHeight={MAX_HEIGHT}
+      describe={({ row, col }) => props.describe(index(row, col))}
+      chosen={chosenCell(props.chosen, rows, cols, index)}
+      draw={(context, range, theme) =>
+        drawHeatmap(
+          context,
+          range,
+          theme,
+          { table, rows, cols, index, scale, marks, cone },
+          { width: cellWidth, height: cellHeight },
+        )
+      }
+      onHover={(cell) => {
+        hovered.value = cell;
+      }}
+      onChoose={({ row, col }) => props.onChoose(index(row, col))}
+      onUnlock={props.onUnlock}
+    />
   );
+}
+
+/** Cells one below the other, each with a bar. */
+export function BarList(
+  props: TableProps & { indices: readonly number[]; labels: readonly string[]; title: string },
+) {
+  const { table, scale, details, tokens, marks, indices } = props;
+  const width = useFrame().width.value;
+  const barWidth = Math.max(120, Math.min(WIDEST_BARS, width - BAR_LABELS));
+  const at = (row: number) => indices[row] ?? 0;
+  const row = props.chosen === null ? -1 : indices.indexOf(props.chosen);
+  const code = tokens.clean.length > 0 && table.axes.some(({ name }) => isPositions(name));
+  return (
+    <Grid
+      label={`Metric after patching, by ${props.title}`}
+      rows={indices.length}
+      cols={1}
+      cellWidth={barWidth}
+      cellHeight={BAR_HEIGHT}
+      rowLabels={props.labels}
+      longestRowLabel={BAR_LABELS - 30}
+      rowTitle={props.title}
+      labelFont={code ? "code" : "ui"}
+      maxHeight={MAX_HEIGHT}
+      describe={(cell) => props.describe(at(cell.row))}
+      chosen={row < 0 ? null : { row, col: 0 }}
+      draw={(context, range, theme) =>
+        drawBars(context, range, theme, {
+          ...{ table, scale, marks, details, indices },
+          ...{ width: barWidth, height: BAR_HEIGHT },
+        })
+      }
+      onChoose={(cell) => props.onChoose(at(cell.row))}
+      onUnlock={props.onUnlock}
+    />
+  );
+}
+
+/** The computed cells with the largest changes, the largest first. */
+export function useRanking(table: Table, base: number, most: number): number[] {
+  return useMemo(() => {
+    const change = (index: number) => Math.abs((table.values[index] ?? 0) - base);
+    return Array.from(table.values.keys())
+      .filter((index) => Number.isFinite(table.values[index]))
+      .sort((one, other) => change(other) - change(one))
+      .slice(0, most);
+  }, [table, base, most]);
+}
+
+/** Labels of cells in a list. */
+export function useCellLabels(table: Table, indices: readonly number[], tokens: Tokens): string[] {
+  return useMemo(
+    () => indices.map((index) => cellLabel(table.axes, index, tokens)),
+    [table.axes, indices, tokens],
+  );
+}
+
+function useLabels({ axes, rows, cols }: Sheet, tokens: Tokens) {
+  return useMemo(() => {
+    const [rowAxis, colAxis] = [axes[rows], cols === null ? undefined : axes[cols]];
+    return {
+      rowAxis: rowAxis?.name ?? "",
+      colAxis: colAxis?.name ?? "",
+      rowLabels: rowAxis ? axisLabels(rowAxis, tokens) : [],
+      colLabels: colAxis ? axisLabels(colAxis, tokens) : [],
+    };
+  }, [axes, rows, cols, tokens]);
+}
+
+/** Where what a change can reach begins; nothing tells of heads but that they come in later layers. */
+function coneOf({ row, col }: Cell, colAxis: string): Cell | null {
+  if (colAxis === "position") return { row, col };
+  return colAxis === "head" ? { row: row + 1, col: 0 } : null;
+}
+
+function chosenCell(
+  chosen: number | null,
+  rows: number,
+  cols: number,
+  index: (row: number, col: number) => number,
+): Cell | null {
+  if (chosen === null) return null;
+  for (let row = 0; row < rows; row++) {
+    for (let col = 0; col < cols; col++) if (index(row, col) === chosen) return { row, col };
+  }
+  return null;
 }

@@ -10,17 +10,29 @@ import type { Traits } from "./traits";
 /** A longer pair scrolls where the picture is narrow, so the keyboard must reach it. */
 const LONG = 24;
 
+/** Both prompts, or the one that there is; nothing for means over many pairs. */
 export function PairStrip({ port }: { port: Port<Traits> }) {
   const clean = useTrait(port, "clean_tokens").value;
   const corrupted = useTrait(port, "corrupted_tokens").value;
+  return clean.length === 0 ? null : <Strip clean={clean} corrupted={corrupted} />;
+}
+
+function Strip({ clean, corrupted }: { clean: readonly string[]; corrupted: readonly string[] }) {
+  const isPair = corrupted.length > 0;
   const strip = useScrollToDifference([clean, corrupted]);
-  const differing = clean.flatMap((token, position) => (token === corrupted[position] ? [] : [position]));
+  const differing = clean.flatMap((token, position) =>
+    !isPair || token === corrupted[position] ? [] : [position],
+  );
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset is for controls
-    <div class="mw-pair" role="group" aria-label={pairSentence(clean, corrupted, differing)}>
+    <div
+      class="mw-pair"
+      role="group"
+      aria-label={isPair ? pairSentence(clean, corrupted, differing) : "The prompt"}
+    >
       <div class="mw-pair-column mw-muted">
-        <span>clean</span>
-        <span>corrupted</span>
+        <span>{isPair ? "clean" : "prompt"}</span>
+        {isPair && <span>corrupted</span>}
       </div>
       <div ref={strip} class="mw-pair-tokens mw-code" tabIndex={clean.length > LONG ? 0 : undefined}>
         {clean.map((token, position) => (
@@ -28,7 +40,7 @@ export function PairStrip({ port }: { port: Port<Traits> }) {
             key={position}
             position={position}
             clean={token}
-            corrupted={corrupted[position] ?? ""}
+            corrupted={isPair ? (corrupted[position] ?? "") : null}
           />
         ))}
       </div>
@@ -48,14 +60,14 @@ function useScrollToDifference(pair: readonly (readonly string[])[]) {
   return strip;
 }
 
-function PairColumn(props: { position: number; clean: string; corrupted: string }) {
+function PairColumn(props: { position: number; clean: string; corrupted: string | null }) {
   const { position, clean, corrupted } = props;
-  const differs = clean !== corrupted;
+  const differs = corrupted !== null && clean !== corrupted;
   const words = differs ? `${quoteToken(clean)}, corrupted ${quoteToken(corrupted)}` : quoteToken(clean);
   return (
     <span class={`mw-pair-column ${differs ? "mw-differs" : ""}`} title={`position ${position}: ${words}`}>
       <span class="mw-pair-token">{tokenLabel(clean)}</span>
-      <span class="mw-pair-token">{tokenLabel(corrupted)}</span>
+      {corrupted !== null && <span class="mw-pair-token">{tokenLabel(corrupted)}</span>}
     </span>
   );
 }

@@ -6,8 +6,17 @@ import { type Answerer, type FakePort, held } from "../../test/fake_port";
 import { fixturePort } from "../../test/fixture";
 import { fill, type Picture, showPicture, violations } from "../../test/picture";
 import { patching } from ".";
-import { CHANGED, CLEAN_TOKENS, CORRUPTED_TOKENS, samplePort, sampleResult } from "./sample";
+import {
+  CHANGED,
+  CLEAN_TOKENS,
+  CORRUPTED_TOKENS,
+  finishedTraits,
+  layersBy,
+  samplePort,
+  sampleResult,
+} from "./sample";
 import { makeScale } from "./scale";
+import { select } from "./testing";
 import type { Traits } from "./traits";
 
 const DONE = { resid_pre: sampleResult("resid_pre"), z: sampleResult("z") };
@@ -43,7 +52,7 @@ test("the legend names both baselines, in either unit, and what lies beyond", as
   const port = finished({ site: "z" });
   const picture = await show(port);
   expect(picture.find(".mw-legend-ticks").textContent).toBe("−10 = corrupted: −5.491 = clean: +6.12");
-  expect(picture.text()).toMatch(/◂ ▸ \d+ cells beyond the ends/);
+  expect(picture.text()).toMatch(/◂ ▸ ?\d+ cells beyond the ends/);
   picture.button("raw").click();
   await painted();
   expect(port.get("scale")).toBe("raw");
@@ -51,7 +60,7 @@ test("the legend names both baselines, in either unit, and what lies beyond", as
 });
 
 test("raw and normalised values are two names of one place", () => {
-  const scale = makeScale("raw", 6, -6, null);
+  const scale = makeScale({ clean: 6, corrupted: -6, direction: "denoise" }, [], "raw");
   expect([-6, 0, 6].map(scale.normalize)).toEqual([0, 0.5, 1]);
   expect([-18, -6, 6].map(scale.place)).toEqual([0, 0.5, 1]);
   expect([-18.1, 6.1, 7].map(scale.isBeyond)).toEqual([false, false, true]);
@@ -60,7 +69,7 @@ test("raw and normalised values are two names of one place", () => {
 test("where the baselines agree, raw values are shown and the picture says why", async () => {
   const picture = await show(finished({ clean_metric: -5.49 }));
   expect(picture.find("[role=note]").textContent).toContain("normalised values do not exist");
-  expect(picture.button("raw").getAttribute("aria-pressed")).toBe("true");
+  expect(picture.root.querySelector("[aria-label=Scale]")).toBeNull();
   await hoverCell(picture.grid, { row: 3, col: CHANGED });
   expect(status(picture.root)).toMatch(/→ raw \+6\.12$/);
 });
@@ -82,8 +91,7 @@ test("pointing at a cell says it in words and numbers", async () => {
   expect(status(picture.root)).toMatch(
     /^Layer 21, position 9 ' John' \(corrupted ' Mary'\) → raw \+\d\.\d+, normalised 0\.\d+$/,
   );
-  picture.button("heads").click();
-  await painted();
+  await select(picture, "Patch", "z: heads");
   await hoverCell(picture.grid, { row: 0, col: 8 });
   expect(status(picture.root)).toContain("Layer 0, head 8 →");
 });
@@ -92,20 +100,20 @@ test("the keyboard walks, pins and unpins, and the kernel hears of it", async ()
   const port = finished();
   const picture = await show(port);
   await press(picture.grid, "{ArrowDown}{End}{Enter}");
-  expect([port.get("layer"), port.get("column")]).toEqual([1, LAST]);
-  expect(picture.find(".mw-pinned").textContent).toContain("pinned Layer 1, position 13 ' to' → raw");
+  expect([port.get("layer"), port.get("position")]).toEqual([1, LAST]);
+  expect(picture.find(".mw-pinned").textContent).toContain("chosen Layer 1, position 13 ' to' → raw");
   await press(picture.grid, "{Escape}");
-  expect([port.get("layer"), port.get("column")]).toEqual([null, null]);
+  expect([port.get("layer"), port.get("position")]).toEqual([null, null]);
 });
 
 test("a click pins; a pin that the other site lacks is not shown", async () => {
   const port = finished();
   const picture = await show(port);
   await clickCell(picture.grid, { row: 5, col: 12 });
-  expect([port.get("layer"), port.get("column")]).toEqual([5, 12]);
+  expect([port.get("layer"), port.get("position")]).toEqual([5, 12]);
   port.update({ site: "z" });
   await painted();
-  expect(picture.find(".mw-pinned").textContent).not.toContain("pinned Layer");
+  expect(picture.find(".mw-pinned").textContent).not.toContain("chosen Layer");
   expect(picture.grid.getAttribute("aria-colcount")).toBe("9");
 });
 
@@ -198,12 +206,10 @@ test("all NaN is a finished sweep", async () => {
 test("another site is swept when it is chosen, and the first sweep makes way", async () => {
   const port = samplePort({}, 60);
   const picture = await show(port);
-  picture.button("heads").click();
-  await painted();
+  await select(picture, "Patch", "z: heads");
   expect(port.sentTo("sweep").map(({ args }) => args)).toEqual([{ site: "resid_pre" }, { site: "z" }]);
   expect(port.sentTo("sweep")[0]?.signal?.aborted).toBe(true);
-  picture.button("residual stream").click();
-  await painted();
+  await select(picture, "Patch", "resid_pre: residual stream into the layer");
   expect(port.sentTo("sweep").length).toBe(3);
 });
 
@@ -223,15 +229,18 @@ test("a sweep that fails says why and can be run again", async () => {
 function takePair(port: FakePort<Traits>): Answerer {
   return (args) => {
     const { clean, corrupted } = args as { clean: string; corrupted: string };
-    const [clean_tokens, corrupted_tokens] = [clean, corrupted].map((text) => text.match(/ ?\S+/g) ?? []);
-    port.update({ ...args, clean_tokens, corrupted_tokens, results: { resid_pre: null, z: null } });
+    const [clean_tokens = [], corrupted_tokens = []] = [clean, corrupted].map(
+      (text) => text.match(/ ?\S+/g) ?? [],
+    );
+    const axes = { resid_pre: layersBy("position", clean_tokens.length), z: layersBy("head", 9) };
+    port.update({ ...args, clean_tokens, corrupted_tokens, axes, results: { resid_pre: null, z: null } });
     return {};
   };
 }
 
 test("a new pair is asked for, drawn, and swept anew", async () => {
   const port = finished();
-  port.answer("set_prompts", takePair(port));
+  port.answer("set_inputs", takePair(port));
   port.answer("sweep", held().answerer);
   const picture = await show(port);
   picture.find("details").setAttribute("open", "");
@@ -239,7 +248,7 @@ test("a new pair is asked for, drawn, and swept anew", async () => {
   await fill(picture.find("[name=corrupted]"), "one three");
   picture.find<HTMLFormElement>("form").requestSubmit();
   await painted();
-  expect(port.sentTo("set_prompts").map(({ args }) => args)).toEqual([
+  expect(port.sentTo("set_inputs").map(({ args }) => args)).toEqual([
     { clean: "one two", corrupted: "one three", answer: " Mary", wrong: " John" },
   ]);
   expect(port.sentTo("sweep").map(({ args }) => args)).toEqual([{ site: "resid_pre" }]);
@@ -248,7 +257,7 @@ test("a new pair is asked for, drawn, and swept anew", async () => {
 
 test("a pair that cannot be used leaves its reason, and the sweep goes on", async () => {
   const port = samplePort({}, 120);
-  port.answer("set_prompts", () => {
+  port.answer("set_inputs", () => {
     throw new RequestError("The prompts have 3 and 4 tokens; a pair needs as many.", "ValueError");
   });
   const picture = await show(port);
@@ -273,8 +282,7 @@ test("a finished result is shown as it is, and nothing can be run or changed", a
   result.data[1] = result.data[2] = Number.NaN;
   computed[1] = 0;
   const port = samplePort({
-    ...{ site: "k", sites: ["k"], head_sites: ["k"], finished: true },
-    results: { k: result },
+    ...finishedTraits("k", layersBy("head", 9), result.data),
     computed: { k: { dtype: "uint8", shape: [30, 9], data: computed } },
   });
   const picture = await show(port);
@@ -294,6 +302,7 @@ test("token text is text", async () => {
     clean_tokens: ["a", clean],
     corrupted_tokens: ["a", corrupted],
     metric_name: "<i>metric</i>",
+    axes: { resid_pre: layersBy("position", 2) },
     results,
   });
   const picture = await show(port);
@@ -305,8 +314,8 @@ test("token text is text", async () => {
 
 test("axe finds nothing broken, idle, running and in error", async () => {
   for (const theme of ["light", "dark"] as const) {
-    for (const port of [finished({ layer: 2, column: 3 }), samplePort({}, 120)]) {
-      port.answer("set_prompts", () => {
+    for (const port of [finished({ layer: 2, position: 3 }), samplePort({}, 120)]) {
+      port.answer("set_inputs", () => {
         throw new RequestError("no", "ValueError");
       });
       const picture = await show(port, theme);
@@ -322,7 +331,8 @@ test("axe finds nothing broken, idle, running and in error", async () => {
 test("a long pair scrolls in its own boxes", async () => {
   const tokens = Array.from({ length: 256 }, (_, at) => CORRUPTED_TOKENS[at % 14] ?? "");
   const results = { resid_pre: sampleResult("resid_pre", 256), z: null };
-  const picture = await show(samplePort({ clean_tokens: tokens, corrupted_tokens: tokens, results }));
+  const axes = { resid_pre: layersBy("position", 256) };
+  const picture = await show(samplePort({ clean_tokens: tokens, corrupted_tokens: tokens, axes, results }));
   expect(picture.root.scrollWidth).toBe(picture.root.clientWidth);
   await press(picture.grid, "{End}");
   expect(picture.grid.scrollLeft).toBeGreaterThan(2_000);

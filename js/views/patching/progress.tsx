@@ -11,9 +11,7 @@ export function SweepLine({ sweep, finished }: { sweep: Sweep; finished: boolean
     <div class="mw-sweep">
       {(running || missing > 0) && <Bar done={total - missing} total={total} />}
       <span class={missing > 0 && !running ? undefined : "mw-muted"}>
-        {finished && missing > 0
-          ? `${missing} of ${total} cells have not been run.`
-          : sweepText(total, missing, running, live)}
+        {finished ? finishedText(total, missing) : sweepText(total, missing, running, live)}
       </span>
       {running && <Button onClick={() => sweep.stop()}>Stop</Button>}
       {!running && missing > 0 && live && !finished && (
@@ -23,6 +21,10 @@ export function SweepLine({ sweep, finished }: { sweep: Sweep; finished: boolean
       )}
     </div>
   );
+}
+
+function finishedText(total: number, missing: number): string {
+  return missing > 0 ? `${missing} of ${total} cells have not been run.` : `${total} cells`;
 }
 
 function sweepText(total: number, missing: number, running: boolean, live: boolean): string {

@@ -2,7 +2,7 @@
 import type { NdArray } from "../../core/arrays";
 import type { RequestOptions } from "../../core/port";
 import { FakePort } from "../../test/fake_port";
-import type { Traits } from "./traits";
+import type { Axis, Traits } from "./traits";
 
 export const CLEAN_TOKENS = [
   ...["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", " a"],
@@ -26,22 +26,48 @@ export function sampleTraits(changes: Partial<Traits> = {}): Traits {
     wrong: " John",
     clean_tokens: CLEAN_TOKENS,
     corrupted_tokens: CORRUPTED_TOKENS,
+    metrics: ["LogitDiff", "Prob"],
+    metric: "LogitDiff",
     metric_name: "logit difference ' Mary' − ' John'",
+    directions: ["denoise", "noise"],
+    direction: "denoise",
     sites: ["resid_pre", "z"],
     site: "resid_pre",
-    head_sites: ["z"],
-    n_layers: LAYERS,
-    n_heads: HEADS,
+    axes: { resid_pre: layersBy("position", CLEAN_TOKENS.length), z: layersBy("head", HEADS) },
     results: { resid_pre: null, z: null },
     computed: {},
     absent: {},
+    details: {},
+    caption: "",
+    approximate: false,
     finished: false,
     clean_metric: CLEAN_METRIC,
     corrupted_metric: CORRUPTED_METRIC,
     scale: "normalized",
+    reach: "baselines",
     layer: null,
-    column: null,
+    head: null,
+    position: null,
+    interventions: [],
     ...changes,
+  };
+}
+
+/** The axes of a table of all layers. */
+export function layersBy(name: string, count: number): Axis[] {
+  return [axis("layer", LAYERS), axis(name, count)];
+}
+
+export function axis(name: string, count: number): Axis {
+  return { name, values: Array.from({ length: count }, (_, value) => value) };
+}
+
+/** What makes a port of one finished table. */
+export function finishedTraits(site: string, axes: Axis[], data: Float32Array): Partial<Traits> {
+  return {
+    ...{ site, sites: [site], metrics: [], metric: "", directions: [], finished: true, reach: null },
+    axes: { [site]: axes },
+    results: { [site]: { dtype: "float32", shape: axes.map(({ values }) => values.length), data } },
   };
 }
 

@@ -1,4 +1,4 @@
-/** From the metric to the colour map and to words: where the two baselines lie, and what is between and beyond. */
+/** From the metric to the colour map and to words: the run that was changed in the middle, the other baseline at an end. */
 import { formatNumber } from "../../core/format";
 import type { Traits } from "./traits";
 
@@ -6,43 +6,69 @@ export interface Tick {
   /** 0..1 along the colour map. */
   readonly place: number;
   readonly label: string;
+  /** One of the runs as they are. */
+  readonly isBaseline: boolean;
+}
+
+export interface Baselines {
+  readonly clean: number;
+  /** null: there is one prompt only. */
+  readonly corrupted: number | null;
+  /** "denoise" changes the corrupted run; everything else the clean one. */
+  readonly direction: string;
 }
 
 export interface Scale {
-  /** False where the two baselines agree: normalised values do not exist, and the picture shows raw ones. */
+  /** False where there are no two baselines to lie between: normalised values do not exist, and the picture shows raw ones. */
   readonly normalizable: boolean;
   readonly unit: Traits["scale"];
+  readonly reach: "baselines" | "values";
+  /** The metric of the run that was changed. */
+  readonly base: number;
   readonly ticks: readonly Tick[];
-  /** 0..1 along the colour map, 0.5 at the corrupted baseline; outside 0..1 where the value is beyond the map. */
+  /** 0..1 along the colour map, 0.5 at the run that was changed; outside 0..1 where the value is beyond the map. */
   place(value: number): number;
   /** 0 = corrupted, 1 = clean. */
   normalize(value: number): number;
   isBeyond(value: number): boolean;
+  /** The value in the scale's unit. */
+  text(value: number): string;
 }
 
 /** A value so little outside the map has the end's colour anyway: the baselines themselves are rounded. */
 const END_TOLERANCE = 0.02;
 /** A difference this small beside the metric itself is rounding. */
 const ROUNDING = 1e-4;
+/** Where no change comes so far, the colours would not be told apart between the baselines. */
+const SMALL = 0.5;
+/** Along the map: a baseline this near to an end is the end. */
+const SAME_PLACE = 1e-6;
 
 export function makeScale(
+  { clean, corrupted, direction }: Baselines,
+  values: ArrayLike<number>,
   wanted: Traits["scale"],
-  clean: number,
-  corrupted: number,
-  values: Float32Array | null,
+  wantedReach: Traits["reach"] = "baselines",
 ): Scale {
+  const base = direction === "denoise" && corrupted !== null ? corrupted : clean;
   const normalizable =
+    corrupted !== null &&
     Math.abs(clean - corrupted) > ROUNDING * Math.max(Math.abs(clean), Math.abs(corrupted));
   const unit = normalizable ? wanted : "raw";
-  const reach = normalizable ? clean - corrupted : largestChange(values, corrupted);
-  const normalize = (value: number) => (value - corrupted) / reach;
+  const distance = clean - (corrupted ?? clean);
+  const farthest = largestChange(values, base);
+  const automatic = farthest > 0 && farthest < SMALL * Math.abs(distance) ? "values" : "baselines";
+  const reach = normalizable ? (wantedReach ?? automatic) : "values";
+  // Blue is the clean run's side, also where the metric is lower there.
+  const extent = reach === "baselines" ? distance : Math.sign(distance || 1) * (farthest || 1);
+  const normalize = (value: number) => (value - (corrupted ?? 0)) / distance;
+  const text = (value: number) => (unit === "normalized" ? formatNumber(normalize(value)) : signed(value));
+  const place = (value: number) => 0.5 + (value - base) / extent / 2;
+  const scale = { normalizable, unit, reach, base, place, normalize, text };
   return {
-    normalizable,
-    unit,
-    ticks: normalizable ? baselineTicks(unit, clean, corrupted) : changeTicks(corrupted, reach),
-    place: (value) => 0.5 + normalize(value) / 2,
-    normalize,
-    isBeyond: (value) => Math.abs(normalize(value)) > 1 + END_TOLERANCE,
+    ...scale,
+    ticks: makeTicks(scale, extent, { clean, corrupted }),
+    isBeyond: (value) => Math.abs(2 * place(value) - 1) > 1 + END_TOLERANCE,
   };
 }
 
@@ -51,31 +77,39 @@ export function signed(value: number): string {
   return value > 0 ? `+${formatNumber(value)}` : formatNumber(value);
 }
 
-/** The map ends as far below the corrupted baseline as the clean one lies above it. */
-function baselineTicks(unit: Traits["scale"], clean: number, corrupted: number): Tick[] {
-  const [lowest, zero, one] =
-    unit === "normalized" ? ["−1", "0 = ", "1 = "] : [signed(2 * corrupted - clean), "", ""];
+function makeTicks(
+  scale: Omit<Scale, "ticks" | "isBeyond">,
+  extent: number,
+  baselines: { clean: number; corrupted: number | null },
+): Tick[] {
+  const named = namedBaselines(scale, baselines);
+  const ends = [0, 0.5, 1]
+    .filter((place) => named.every((one) => Math.abs(one.place - place) > SAME_PLACE))
+    .map((place) => ({ place, label: scale.text(scale.base + (2 * place - 1) * extent), isBaseline: false }));
+  const inside = named.filter(({ place }) => place > -SAME_PLACE && place < 1 + SAME_PLACE);
+  return [...ends, ...inside].sort((one, other) => one.place - other.place);
+}
+
+/** The metric of the prompts as they are, under their names; under one where they agree. */
+function namedBaselines(
+  { unit, place, normalizable }: Omit<Scale, "ticks" | "isBeyond">,
+  { clean, corrupted }: { clean: number; corrupted: number | null },
+): Tick[] {
+  if (corrupted === null)
+    return [{ place: place(clean), label: `as it is: ${signed(clean)}`, isBaseline: true }];
+  if (!normalizable) return [{ place: 0.5, label: `corrupted = clean: ${signed(clean)}`, isBaseline: true }];
+  const [zero, one] = unit === "normalized" ? ["0 = ", "1 = "] : ["", ""];
   return [
-    { place: 0, label: lowest },
-    { place: 0.5, label: `${zero}corrupted: ${signed(corrupted)}` },
-    { place: 1, label: `${one}clean: ${signed(clean)}` },
+    { place: place(corrupted), label: `${zero}corrupted: ${signed(corrupted)}`, isBaseline: true },
+    { place: place(clean), label: `${one}clean: ${signed(clean)}`, isBaseline: true },
   ];
 }
 
-function changeTicks(corrupted: number, reach: number): Tick[] {
-  return [
-    { place: 0, label: signed(corrupted - reach) },
-    { place: 0.5, label: `corrupted = clean: ${signed(corrupted)}` },
-    { place: 1, label: signed(corrupted + reach) },
-  ];
-}
-
-/** Without a clean baseline to reach for, the map reaches as far as the values do. */
-function largestChange(values: Float32Array | null, corrupted: number): number {
+function largestChange(values: ArrayLike<number>, base: number): number {
   let largest = 0;
-  for (const value of values ?? []) {
-    const change = Math.abs(value - corrupted);
+  for (let index = 0; index < values.length; index++) {
+    const change = Math.abs((values[index] ?? Number.NaN) - base);
     if (Number.isFinite(change) && change > largest) largest = change;
   }
-  return largest || 1;
+  return largest;
 }

@@ -1,10 +1,11 @@
 /** What screenshots are taken of (see js/test/screenshots.mjs). */
 import recorded from "../../../tests/fixtures/patching.json";
+import results from "../../../tests/fixtures/patching_results.json";
 import { RequestError } from "../../core/port";
 import { fixturePort } from "../../test/fixture";
 import type { Scene } from "../../test/scenes";
 import { patching } from ".";
-import { CLEAN_TOKENS, samplePort, sampleResult } from "./sample";
+import { CLEAN_TOKENS, finishedTraits, layersBy, samplePort, sampleResult } from "./sample";
 import type { Traits } from "./traits";
 
 /** A finished result of another site, of which the last layers have not been run. */
@@ -13,19 +14,25 @@ function partialPort() {
   const computed = Uint8Array.from(result.data, (_, cell) => Number(cell < first));
   result.data.fill(Number.NaN, first);
   return samplePort({
-    ...{ site: "resid_mid", sites: ["resid_mid"], head_sites: [], n_heads: 0, finished: true },
-    results: { resid_mid: result },
+    ...finishedTraits("resid_mid", layersBy("position", CLEAN_TOKENS.length), result.data),
     computed: { resid_mid: { dtype: "uint8", shape: result.shape, data: computed } },
   });
 }
 
 const done = { resid_pre: sampleResult("resid_pre"), z: sampleResult("z") };
 
+/** Finished results of every kind, as Python tells of them. */
+const RESULTS = Object.entries(results).map(([name, fixture]): [string, Scene] => [
+  `patching-result-${name}`,
+  (_, show) => show("patching", patching, fixturePort<Traits>(fixture)),
+]);
+
 export const SCENES: Readonly<Record<string, Scene>> = {
+  ...Object.fromEntries(RESULTS),
   patching: (_, show) => show("patching", patching, fixturePort<Traits>(recorded)),
   "patching-raw": (_, show) => {
     const port = fixturePort<Traits>(recorded);
-    port.update({ scale: "raw", layer: 21, column: 13 });
+    port.update({ scale: "raw", layer: 21, position: 13 });
     show("patching", patching, port);
   },
   "patching-heads": (_, show) => show("patching", patching, samplePort({ site: "z", results: done })),
@@ -51,11 +58,12 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     const tokens = Array.from({ length: 256 }, (_, at) => CLEAN_TOKENS[at % CLEAN_TOKENS.length] ?? "");
     const other = tokens.map((token, at) => (at === 100 ? "\n<b>" : token));
     const results = { resid_pre: sampleResult("resid_pre", 256), z: null };
-    show("patching", patching, samplePort({ clean_tokens: tokens, corrupted_tokens: other, results }));
+    const axes = { resid_pre: layersBy("position", 256), z: layersBy("head", 9) };
+    show("patching", patching, samplePort({ clean_tokens: tokens, corrupted_tokens: other, axes, results }));
   },
   "patching-error": (host, show) => {
     const port = samplePort({ results: done });
-    port.answer("set_prompts", () => {
+    port.answer("set_inputs", () => {
       throw new RequestError(
         "Answer ' Mary Ann' is 2 tokens (' Mary', ' Ann'); a logit difference needs one. Use its first token.",
         "ValueError",

@@ -1,18 +1,21 @@
-/** The sweep of the chosen site: cells as they arrive, and what becomes of them when it is stopped or the pair changes. */
+/** The sweep of the chosen site: cells as they arrive, and what becomes of them when it is stopped or the question changes. */
 import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { NdArray } from "../../core/arrays";
 import { useFrame } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
-import type { Traits } from "./traits";
+import { cellCount, flatIndex } from "./axes";
+import type { Axis, Traits } from "./traits";
 
+/** One number a cell, in the order of the axes (the last one fastest). */
 export interface Table {
-  /** [layer, column]; NaN where nothing is computed, or where the model gave NaN. */
+  readonly axes: readonly Axis[];
+  /** NaN where nothing is computed, or where the model gave NaN. */
   readonly values: Float32Array;
-  /** [layer, column]; 1 where a cell is computed. */
+  /** 1 where a cell is computed. */
   readonly done: Uint8Array;
-  /** [layer, column]; 1 where the model has no such cell. */
+  /** 1 where the model has no such cell. */
   readonly absent: Uint8Array;
 }
 
@@ -34,13 +37,13 @@ export interface Sweep {
 
 /** What the kernel says while it sweeps; each cell is told once. */
 interface Progress {
-  /** int32 [n, 2]: layer, column */
+  /** int32 [n, axes]: indices into the axes */
   readonly cells: NdArray<"int32">;
   /** float32 [n] */
   readonly values: NdArray<"float32">;
 }
 
-/** The sweep starts by itself where the kernel has no results yet, and again when the pair changes. */
+/** The sweep starts by itself where the kernel has no results yet, and again when the question changes. */
 export function useSweep(port: Port<Traits>): Sweep {
   const request = useRequest<object, Traits>(port, "sweep");
   const sweep = useMemo(() => new RunningSweep(port, request), [port, request]);
@@ -53,32 +56,28 @@ export function useSweep(port: Port<Traits>): Sweep {
   return sweep;
 }
 
-export function columnCount(port: Port<Traits>, site: string): number {
-  return port.get("head_sites").includes(site) ? port.get("n_heads") : port.get("clean_tokens").length;
-}
-
 class RunningSweep implements Sweep {
   readonly request: UsedRequest<object>;
-  readonly table = makeSignal<Table>(emptyTable(0));
+  readonly table = makeSignal<Table>(emptyTable([]));
   readonly #port: Port<Traits>;
   /** What has arrived for sites whose results the kernel has not set. */
   readonly #drafts = new Map<string, Table>();
   /** Sites whose sweep ended early: they go on when the reader asks, not by themselves. */
   readonly #halted = new Set<string>();
   #running: string | null = null;
-  #pair: string;
+  #question: string;
 
   constructor(port: Port<Traits>, request: UsedRequest<object>) {
     this.#port = port;
     this.request = request;
-    this.#pair = pairOf(port);
+    this.#question = questionOf(port);
     this.#show();
   }
 
   /** Keeps up with what the kernel and the other controls change, until `signal` aborts. */
   follow(signal: AbortSignal, fail: (error: unknown) => void): void {
     let scheduled = false;
-    // One look after all of a message's changes: results of the new pair may come before its prompts.
+    // One look after all of a message's changes: results of the new question may come before its prompts.
     const schedule = () => {
       if (scheduled) return;
       scheduled = true;
@@ -92,7 +91,7 @@ class RunningSweep implements Sweep {
         }
       });
     };
-    for (const name of ["site", "results", "absent", "clean", "corrupted", "answer", "wrong"] as const) {
+    for (const name of ["site", "axes", "results", "absent", ...ASKED] as const) {
       this.#port.on(name, schedule, signal);
     }
     this.#port.onCapabilities(schedule, signal);
@@ -118,10 +117,9 @@ class RunningSweep implements Sweep {
   }
 
   async #ask(site: string, draft: Table): Promise<void> {
-    const columns = columnCount(this.#port, site);
     let frame = 0;
     const answer = await this.request.send({ site }, (value) => {
-      fill(draft, columns, value as Progress);
+      fill(draft, value as Progress);
       // Many messages may come in one frame; they are drawn together.
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(() => this.#show());
@@ -135,9 +133,9 @@ class RunningSweep implements Sweep {
 
   #keepUp(): void {
     const site = this.#port.get("site");
-    const pair = pairOf(this.#port);
-    if (pair !== this.#pair) {
-      this.#pair = pair;
+    const question = questionOf(this.#port);
+    if (question !== this.#question) {
+      this.#question = question;
       this.stop();
       this.#drafts.clear();
       this.#halted.clear();
@@ -159,35 +157,43 @@ class RunningSweep implements Sweep {
     const known = results ? givenTable(results, empty, computed) : (this.#drafts.get(site) ?? empty);
     if (known.values.length !== empty.values.length) {
       throw new RangeError(
-        `The results of ${site} have ${known.values.length} cells; expected ${empty.values.length}, layers by columns.`,
+        `The results of ${site} have ${known.values.length} cells; expected ${empty.values.length}, as many as its axes have.`,
       );
     }
     this.table.value = { ...empty, values: known.values.slice(), done: known.done.slice() };
   }
 
   #empty(site: string): Table {
-    const cells = this.#port.get("n_layers") * columnCount(this.#port, site);
-    return emptyTable(cells, this.#port.get("absent")[site]?.data);
+    return emptyTable(this.#port.get("axes")[site] ?? [], this.#port.get("absent")[site]?.data);
   }
 }
 
-function pairOf(port: Port<Traits>): string {
-  return JSON.stringify([port.get("clean"), port.get("corrupted"), port.get("answer"), port.get("wrong")]);
+/** What the cells are numbers of: when it changes, those that have arrived are another question's. */
+const ASKED = ["clean", "corrupted", "answer", "wrong", "metric", "direction"] as const;
+
+function questionOf(port: Port<Traits>): string {
+  return JSON.stringify(ASKED.map((name) => port.get(name)));
 }
 
-function emptyTable(cells: number, absent: Uint8Array = new Uint8Array(cells)): Table {
-  return { values: new Float32Array(cells).fill(Number.NaN), done: new Uint8Array(cells), absent };
+function emptyTable(axes: readonly Axis[], absent?: Uint8Array): Table {
+  const cells = axes.length ? cellCount(axes) : 0;
+  return {
+    axes,
+    values: new Float32Array(cells).fill(Number.NaN),
+    done: new Uint8Array(cells),
+    absent: absent ?? new Uint8Array(cells),
+  };
 }
 
 /** A NaN in results is what the model gave, unless it is said that it was not asked. */
-function givenTable(values: Float32Array, { absent }: Table, computed?: Uint8Array): Table {
-  return { values, done: computed ?? absent.map((isAbsent) => 1 - isAbsent), absent };
+function givenTable(values: Float32Array, { axes, absent }: Table, computed?: Uint8Array): Table {
+  return { axes, values, done: computed ?? absent.map((isAbsent) => 1 - isAbsent), absent };
 }
 
-function fill(table: Table, columns: number, { cells, values }: Progress): void {
+function fill({ axes, values: numbers, done }: Table, { cells, values }: Progress): void {
   values.data.forEach((value, index) => {
-    const [layer = 0, column = 0] = [cells.data[2 * index], cells.data[2 * index + 1]];
-    table.values[layer * columns + column] = value;
-    table.done[layer * columns + column] = 1;
+    const at = flatIndex(axes, cells.data.subarray(axes.length * index, axes.length * (index + 1)));
+    numbers[at] = value;
+    done[at] = 1;
   });
 }
