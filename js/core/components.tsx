@@ -4,8 +4,11 @@ import { useEffect, useState } from "preact/hooks";
 import { type ColourMap, gradient } from "./colour";
 import { formatNumber } from "./format";
 import { useFrame } from "./frame";
-import { DETACHED } from "./port";
+import type { Intervention } from "./intervention";
+import { Menu } from "./menu";
+import { DETACHED, type Port } from "./port";
 import type { RequestHandle, UsedRequest } from "./request";
+import { useTrait } from "./trait";
 
 export interface HeaderProps {
   name: string;
@@ -22,11 +25,16 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
   const frame = useFrame();
   const { detached } = frame.capabilities.value;
   const busy = frame.requests.value.some((request) => request.pending.value);
+  const modified = useModified();
   return (
     <div class="mw-header">
       <strong>{title || name}</strong>
       <span class="mw-muted">{title ? `${name} · ${modelName}` : modelName}</span>
-      {badge && <span class="mw-badge">{badge}</span>}
+      {(badge || modified) && (
+        <span class="mw-badge" title={modified ?? undefined}>
+          {badge ?? "modified"}
+        </span>
+      )}
       {detached && (
         <span class="mw-badge" title="Run the cell again to get a picture that answers.">
           kernel gone
@@ -35,8 +43,26 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
       {busy && <span class="mw-spinner" aria-hidden="true" />}
       <span class="mw-space" />
       {children}
+      <Menu modelName={modelName} />
     </div>
   );
+}
+
+/** What is done to the model that the picture shows, in words; null: nothing. */
+function useModified(): string | null {
+  const port = useFrame().port as unknown as Port<ModelTraits>;
+  const count = useTrait(port, "interventions").value?.length ?? 0;
+  const changes = count > 0 && `${count} ${count === 1 ? "intervention" : "interventions"} switched on.`;
+  const hooks =
+    useTrait(port, "hooks_added").value &&
+    "Hooks were added to the model, with which every run begins; model.reset_hooks() removes them.";
+  return [changes, hooks].filter(Boolean).join(" ") || null;
+}
+
+/** Of pictures that run a model; others have neither. */
+interface ModelTraits {
+  interventions?: Intervention[];
+  hooks_added?: boolean;
 }
 
 export interface Field {

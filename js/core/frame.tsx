@@ -1,13 +1,15 @@
 /** What every component of a view can reach: theme, size, the status line, and the state of the view's requests. */
-import { effect, signal as makeSignal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { computed, effect, signal as makeSignal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { Component, type ComponentChildren, type ComponentType, createContext, render } from "preact";
-import { useContext, useLayoutEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { setViewState, showFailure, type View, type ViewState, viewRoot } from "./mount";
 import type { Capabilities, Port } from "./port";
 import type { RequestHandle } from "./request";
-import { type Theme, watchPixelRatio, watchTheme, watchWidth } from "./theme";
+import type { Table, TableSource } from "./table";
+import { readTheme, type Theme, watchPixelRatio, watchTheme, watchWidth } from "./theme";
 
 export interface Frame {
+  readonly port: Port<object>;
   readonly signal: AbortSignal;
   readonly theme: ReadonlySignal<Theme>;
   readonly pixelRatio: ReadonlySignal<number>;
@@ -17,6 +19,10 @@ export interface Frame {
   readonly requests: Signal<readonly RequestHandle[]>;
   /** What is under the pointer or the focus, for the status line; "" when there is nothing. */
   readonly status: Signal<string>;
+  /** What the view shows in numbers, for its menu; see useTable. */
+  readonly tables: Signal<readonly TableSource[]>;
+  /** Draws the view as on paper, with this many device pixels a CSS pixel, until it is told null. */
+  print(scale: number | null): void;
   /** Ends the view with this error in its place; for code that runs outside Preact's rendering. */
   fail(error: unknown): void;
 }
@@ -27,6 +33,22 @@ export function useFrame(): Frame {
   const frame = useContext(FrameContext);
   if (!frame) throw new Error("useFrame() works in components that preactView() renders.");
   return frame;
+}
+
+/** Offers a table in the view's menu while the component is there; null: none now. */
+export function useTable(name: string, make: (() => Table) | null): void {
+  const { tables } = useFrame();
+  const latest = useRef(make);
+  latest.current = make;
+  const offered = make !== null;
+  useEffect(() => {
+    if (!offered) return;
+    const source = { name, make: () => latest.current?.() ?? { columns: [], rows: [] } };
+    tables.value = [...tables.peek(), source];
+    return () => {
+      tables.value = tables.peek().filter((other) => other !== source);
+    };
+  }, [tables, name, offered]);
 }
 
 /** The element's width in CSS pixels, 0 until it is laid out. */
@@ -76,10 +98,18 @@ function makeFrame<Traits extends object>(el: HTMLElement, port: Port<Traits>, s
   const requests = makeSignal<readonly RequestHandle[]>([]);
   const stopFollowing = effect(() => setViewState(root, viewState(capabilities.value, requests.value)));
   signal.addEventListener("abort", stopFollowing, { once: true });
+  const printScale = makeSignal<number | null>(null);
+  const [theme, pixelRatio] = [watchTheme(root, signal), watchPixelRatio(signal)];
   return {
     signal,
-    theme: watchTheme(root, signal),
-    pixelRatio: watchPixelRatio(signal),
+    port: port as unknown as Port<object>,
+    theme: computed(() => (printScale.value === null ? theme.value : readTheme(root))),
+    pixelRatio: computed(() => printScale.value ?? pixelRatio.value),
+    tables: makeSignal<readonly TableSource[]>([]),
+    print: (scale) => {
+      root.classList.toggle("mw-print", scale !== null);
+      printScale.value = scale;
+    },
     width: watchWidth(el, signal),
     capabilities,
     requests,

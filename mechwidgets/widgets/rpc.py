@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 from mechwidgets.share.arrays import pack
@@ -75,12 +77,19 @@ class Requests:
         model_lock: held by whoever runs the model now.
         turn: held by whoever changes the view now.
         send: puts a message on the wire.
+        at_once: functions as `handlers`, of requests that change nothing and run no model, so that they wait for nothing.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], model_lock: threading.RLock, turn: threading.RLock, send: Send
+        self,
+        handlers: Mapping[str, Handler],
+        model_lock: threading.RLock,
+        turn: threading.RLock,
+        send: Send,
+        at_once: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
-        self._handlers = handlers
+        self._handlers = {**handlers, **at_once}
+        self._at_once = frozenset(at_once)
         self._model_lock = model_lock
         self._turn = turn
         self._send = send
@@ -98,7 +107,8 @@ class Requests:
         if content.get("kind") != "mw-request":
             return None
         request = Request(content["id"], self._send)
-        waits = bool(self._running) or _is_taken(self._turn) or _is_taken(self._model_lock)
+        at_once = str(content.get("name")) in self._at_once
+        waits = not at_once and (bool(self._running) or _is_taken(self._turn) or _is_taken(self._model_lock))
         self._running[request.id] = request
         request.send("mw-ack", state="waiting" if waits else "running")
         question = (request, content.get("name"), content.get("args"), waits)
@@ -113,7 +123,7 @@ class Requests:
 
     def _answer(self, request: Request, name: Any, args: Any, waited: bool) -> None:
         try:
-            with self._turn:
+            with nullcontext() if str(name) in self._at_once else self._turn:
                 request.check()
                 if waited and not _is_taken(self._model_lock):
                     request.send("mw-ack", state="running")

@@ -17,9 +17,11 @@ from ipywidgets import widget_serialization
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.run import suspended
+from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.errors import RefusedError, refusing
 from mechwidgets.widgets.interventions import Interventions
 from mechwidgets.widgets.links import Links
+from mechwidgets.widgets.modified import look_at, watch
 from mechwidgets.widgets.rpc import Handler, Request, Requests
 from mechwidgets.widgets.selection import PLACES, Selection
 
@@ -93,7 +95,8 @@ class View(anywidget.AnyWidget):
             # traitlets tells nobody of a trait that is set while others are given at the beginning.
             traits["shared_interventions"] = traits["interventions"]
         super().__init__(**traits)
-        self._requests = Requests(self._handlers(), lock, self._turn, self.send)
+        at_once = {"code": lambda _: {"code": self.to_code()}}
+        self._requests = Requests(self._handlers(), lock, self._turn, self.send, at_once)
         self.on_msg(lambda _, content, __: self._requests.receive(content))
 
     def _check_argument(self, name: str) -> None:
@@ -108,6 +111,13 @@ class View(anywidget.AnyWidget):
     def _handlers(self) -> Mapping[str, Handler]:
         """The requests that this picture may send, by name."""
         raise NotImplementedError
+
+    def to_code(self) -> str:
+        """Python that draws this picture as it is now: its menu's "Copy as Python".
+
+        What cannot be written out (the model, arrays) is a name, and a comment says what it was.
+        """
+        return view_code(self)
 
     @traitlets.default("_always_chosen")
     def _places_that_are_never_empty(self) -> list[str]:
@@ -168,9 +178,12 @@ class ModelView(View):
 
     Attributes:
         model: the HookedModel.
+        hooks_added: whether hooks were added to it (`model.add_hook`); the picture is marked as that of a modified model.
     """
 
     _subject = "the model"
+
+    hooks_added = traitlets.Bool(False).tag(sync=True)
 
     # A trait, so that traitlets takes it back together with the others when it refuses one of them.
     _answer = traitlets.Instance(Answer)
@@ -189,6 +202,8 @@ class ModelView(View):
         answer = self._ask_unmodified(**inputs)
         first = {"model_name": model.cfg.model_name, **inputs, "_answer": answer, **answer.traits, **traits}
         super().__init__(model.lock, **first)
+        watch(self)
+        look_at(self)
 
     @property
     def _data(self) -> Any:
@@ -235,6 +250,7 @@ class ModelView(View):
 
     def _accept(self, values: Mapping[str, Any]) -> None:
         """Take all values, then tell observers of each: one that raises keeps neither the picture nor other observers from the rest."""
+        look_at(self)
         with self._links.held(), self.hold_sync(), ExitStack() as observers:
             self._accepting = threading.get_ident()
             try:

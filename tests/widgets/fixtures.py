@@ -105,13 +105,13 @@ def traits(view: View) -> dict[str, Any]:
     return {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
 
 
-# What the host of a picture reads, and the picture itself does not know.
-OF_THE_HOST = {"selection", "shared_interventions"}
+# What the host and the frame of a picture read, and the picture itself does not know.
+AROUND = {"selection", "shared_interventions", "hooks_added"}
 
 
 def own_traits(view: type[View]) -> list[str]:
     """The names of the traits that a picture's front end knows."""
-    inherited = set(View.__mro__[1].class_trait_names()) - set(View.__dict__) | OF_THE_HOST
+    inherited = set(View.__mro__[1].class_trait_names()) - set(View.__dict__) | AROUND
     return [name for name in view.class_trait_names(sync=True) if name not in inherited and not name.startswith("_")]
 
 
