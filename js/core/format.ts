@@ -1,8 +1,5 @@
 /** Numbers and names as every picture writes them. */
-import { format } from "d3-format";
 
-const significant = format(".3~g");
-const signed = format("+.3f");
 const MINUS = "−";
 
 /** Three significant digits: 0.83, 12.3, 0.0004, 1e-9. */
@@ -10,21 +7,22 @@ export function formatNumber(value: number): string {
   if (Number.isNaN(value)) return "no value";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
-  if (size >= 1e-4 && size < 1e6) return plain(value, size);
-  return significant(value);
+  const sign = value < 0 ? MINUS : "";
+  if (size === Number.POSITIVE_INFINITY) return `${sign}∞`;
+  if (size < 1e-4 || size >= 1e6) return sign + trimmed(size.toPrecision(3));
+  return sign + trimmed(size.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size)))));
 }
 
-/** Three significant digits without an exponent. */
-function plain(value: number, size: number): string {
-  const digits = Math.max(0, 2 - Math.floor(Math.log10(size)));
-  return format(`.${Math.min(digits, 6)}~f`)(value);
+/** Without the zeros that say nothing: "0.830", "1.00e-9". */
+function trimmed(digits: string): string {
+  return digits.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "");
 }
 
 /** A change of a probability, with its sign and three decimals: +0.120, −0.031, 0.000. */
 export function formatChange(value: number): string {
-  const text = signed(value);
-  return Number(value.toFixed(3)) === 0 ? "0.000" : text;
+  const digits = Math.abs(value).toFixed(3);
+  if (Number(digits) === 0) return "0.000";
+  return (value < 0 ? MINUS : "+") + digits;
 }
 
 /** With a capital to begin with, as in a heading. */

@@ -6,96 +6,84 @@ export interface TextRun {
   readonly box: DOMRect | Box;
 }
 
+/** Characters that stand at one height are one line. */
 export function textRuns(node: Text, style: CSSStyleDeclaration): TextRun[] {
   const range = document.createRange();
   range.selectNodeContents(node);
-  const rects = [...range.getClientRects()].filter(({ width }) => width > 0);
-  const [only] = rects;
-  if (!only) return [];
-  if (rects.every(({ top }) => top === only.top) && rects.length === 1) {
-    return [{ text: shownText(node.data, style), box: only }];
-  }
-  return lines(node, range, style);
-}
-
-/** Characters that stand at one height are one line. */
-function lines(node: Text, range: Range, style: CSSStyleDeclaration): TextRun[] {
-  const found: { text: string; left: number; right: number; top: number; bottom: number }[] = [];
+  const [first, ...more] = [...range.getClientRects()].filter(({ width }) => width > 0);
+  if (!first) return [];
+  if (more.length === 0) return [{ text: shownText(node.data, style), box: first }];
+  const lines: { text: string; box: DOMRect }[] = [];
   let at = 0;
   for (const character of node.data) {
     range.setStart(node, at);
     at += character.length;
     range.setEnd(node, at);
-    const { left, right, top, bottom, width } = range.getBoundingClientRect();
-    if (width === 0) continue;
-    const line = found.at(-1);
-    if (line && Math.abs(line.top - top) < (bottom - top) / 2) {
+    const box = range.getBoundingClientRect();
+    const line = lines.at(-1);
+    if (box.width === 0) continue;
+    if (line && Math.abs(line.box.y - box.y) < box.height / 2) {
+      const x = Math.min(line.box.x, box.x);
       line.text += character;
-      line.left = Math.min(line.left, left);
-      line.right = Math.max(line.right, right);
-    } else found.push({ text: character, left, right, top, bottom });
+      line.box = new DOMRect(x, line.box.y, Math.max(line.box.right, box.right) - x, line.box.height);
+    } else lines.push({ text: character, box });
   }
-  return found.map(({ text, left, right, top, bottom }) => ({
-    text: shownText(text, style),
-    box: { x: left, y: top, width: right - left, height: bottom - top },
-  }));
+  return lines.map(({ text, box }) => ({ text: shownText(text, style), box }));
 }
 
-/** What a field holds, in its lines; a line that does not fit is cut as the field cuts it. */
+type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
+
+/** Whether the element shows a text that is not a child of it. */
+export function isField(element: Element): element is Field {
+  return element.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])");
+}
+
+/** What a field holds, in its lines. */
 export function fieldText(
-  field: HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement,
+  field: Field,
   style: CSSStyleDeclaration,
   pen: CanvasRenderingContext2D,
 ): TextRun[] {
+  const breaks = field instanceof HTMLTextAreaElement;
   const text = field instanceof HTMLSelectElement ? (field.selectedOptions[0]?.text ?? "") : field.value;
   const { x, y, width, height } = field.getBoundingClientRect();
-  const [left, top] = [style.paddingLeft, style.paddingTop].map((length) => Number.parseFloat(length) + 1);
-  const measure = textMeasure(style, pen);
-  const breaks = field instanceof HTMLTextAreaElement;
-  const all = breaks ? wrapped(text, width - 2 * (left ?? 0), measure) : [text];
-  const line = Number.parseFloat(style.lineHeight) || Number.parseFloat(style.fontSize) * 1.2;
-  const first = breaks ? y + (top ?? 0) - field.scrollTop : y + (height - line) / 2;
-  return all.map((one, index) => ({
-    text: one,
-    box: { x: x + (left ?? 0), y: first + index * line, width: measure(one), height: line },
+  const [left, top] = [style.paddingLeft, style.paddingTop].map(
+    (length) => Number.parseFloat(length) + 1,
+  ) as [number, number];
+  pen.font = fontOf(style);
+  const measure = (line: string) => pen.measureText(line).width;
+  const lines = breaks ? wrapped(text, width - 2 * left, measure) : [text];
+  const step = Number.parseFloat(style.lineHeight) || Number.parseFloat(style.fontSize) * 1.2;
+  const first = breaks ? y + top - field.scrollTop : y + (height - step) / 2;
+  return lines.map((line, index) => ({
+    text: line,
+    box: { x: x + left, y: first + index * step, width: measure(line), height: step },
   }));
 }
 
 /** Broken between words as a field breaks it; a browser does not tell where that is. */
-function wrapped(text: string, room: number, measure: (text: string) => number): string[] {
-  return text.split("\n").flatMap((paragraph) => {
-    const found = [""];
-    for (const word of paragraph.split(/(?<= )/)) {
-      const longer = `${found.at(-1)}${word}`;
-      if (found.at(-1) && measure(longer.trimEnd()) > room) found.push(word);
-      else found[found.length - 1] = longer;
-    }
-    return found;
-  });
+function wrapped(text: string, room: number, measure: (line: string) => number): string[] {
+  return text.split("\n").flatMap((paragraph) =>
+    paragraph.split(/(?<= )/).reduce<string[]>((lines, word) => {
+      const longer = `${lines.at(-1) ?? ""}${word}`;
+      if (lines.length > 0 && measure(longer.trimEnd()) <= room) lines[lines.length - 1] = longer;
+      else lines.push(word);
+      return lines;
+    }, []),
+  );
 }
 
 /** How far a font reaches above the line that it stands on, and below. */
-export function fontExtent(
-  style: CSSStyleDeclaration,
-  pen: CanvasRenderingContext2D,
-): { ascent: number; descent: number } {
+export function fontExtent(style: CSSStyleDeclaration, pen: CanvasRenderingContext2D) {
   pen.font = fontOf(style);
-  const { fontBoundingBoxAscent, fontBoundingBoxDescent } = pen.measureText("x");
-  return { ascent: fontBoundingBoxAscent, descent: fontBoundingBoxDescent };
-}
-
-function textMeasure(style: CSSStyleDeclaration, pen: CanvasRenderingContext2D): (text: string) => number {
-  return (text) => {
-    pen.font = fontOf(style);
-    return pen.measureText(text).width;
-  };
+  const { fontBoundingBoxAscent: ascent, fontBoundingBoxDescent: descent } = pen.measureText("x");
+  return { ascent, descent };
 }
 
 function fontOf({ fontStyle, fontWeight, fontSize, fontFamily }: CSSStyleDeclaration): string {
   return `${fontStyle} ${fontWeight} ${fontSize} ${fontFamily}`;
 }
 
-function shownText(text: string, style: CSSStyleDeclaration): string {
-  const spaced = style.whiteSpace.startsWith("pre") ? text : text.replace(/\s+/g, " ");
-  return style.textTransform === "uppercase" ? spaced.toUpperCase() : spaced;
+function shownText(text: string, { whiteSpace }: CSSStyleDeclaration): string {
+  return whiteSpace.startsWith("pre") ? text : text.replace(/\s+/g, " ");
 }
