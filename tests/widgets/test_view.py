@@ -21,7 +21,7 @@ COMPUTED = {mw.AttentionView: "thumbnails", mw.LogitLensView: "tokens", mw.Patch
 OUT_OF_RANGE = {
     mw.AttentionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
-    mw.PatchingView: ("column", "Column 999 is out of range: there are 5, 0 to 4."),
+    mw.PatchingView: ("position", "Position 999 is out of range: there are 5, 0 to 4."),
 }
 
 every_view = pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)
