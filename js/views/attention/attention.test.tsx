@@ -395,7 +395,7 @@ it("without a kernel shows what was saved, and offers nothing that takes one", a
   const { root, heads } = await showAttention(port);
   expect(root.dataset.state).toBe("detached");
   expect(root.querySelector('[role="alert"]')).toBeNull();
-  const offered = [...root.querySelectorAll<HTMLButtonElement>("button:not(:disabled)")];
+  const offered = [...root.querySelectorAll<HTMLButtonElement>("button:not(.mw-menu *):not(:disabled)")];
   expect(offered.map((one) => one.textContent)).toEqual(["Keep", "attends to", "is attended by"]);
   await press(heads(), "{ArrowDown}x{Enter}");
   expect(port.get("interventions")).toEqual([switchOff(4, 7)]);
