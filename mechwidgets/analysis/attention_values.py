@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mechwidgets.model.hook_points import HookPoint
 from mechwidgets.model.hooked_model import HookedModel
-from mechwidgets.model.hooks import HookFunction, site_name
+from mechwidgets.model.hooks import parse_name, site_name
 
 # Named as in `compat.circuitsvis.attention.from_cache`; "pre-softmax" is the site "attn_scores".
 ATTENTION_TYPES = ("standard", "value-weighted", "info-weighted", "pre-softmax")
@@ -51,7 +50,7 @@ def read_attention(
         model: the model.
         tokens: [batch, pos], without padding.
         attention_type: one of `ATTENTION_TYPES`.
-        read: called with each layer's attention, which is let go before the next unless `read` keeps it.
+        read: called with each layer's attention, which is let go before the next unless `read` keeps it. The tensors are the model's own: not to be edited.
         layers: the layers to read, by default all; those after the last one are not run.
 
     Returns:
@@ -63,36 +62,51 @@ def read_attention(
     if attention_type not in ATTENTION_TYPES:
         raise ValueError(f"There is no attention_type {attention_type!r}. It is one of {', '.join(ATTENTION_TYPES)}.")
     wanted = sorted(set(range(model.cfg.n_layers) if layers is None else layers))
-    last = wanted[-1]
-    hooks = [hook for layer in wanted for hook in _hooks(model, layer, attention_type, read)]
-    early = layers is not None and last < model.cfg.n_layers - 1
-    run = model.new_run(hooks=hooks, stop_at_layer=last + 1 if early else None)
+    sites = [*_NEEDS.get(attention_type, []), "pattern"]
+    early = layers is not None and wanted[-1] < model.cfg.n_layers - 1
+    run = model.new_run(
+        keep=[site_name(site, layer) for layer in wanted for site in sites],
+        stop_at_layer=wanted[-1] + 1 if early else None,
+    )
+    run.kept = _Told(lambda layer, kept: read(_layer_attention(model, layer, attention_type, kept)))
     with torch.no_grad():
         found = model.forward(tokens, run, **({} if early else {"logits_to_keep": 1}))
     return None if early else found[:, -1]
 
 
-def _hooks(
-    model: HookedModel, layer: int, attention_type: str, read: Callable[[LayerAttention], None]
-) -> list[tuple[str, HookFunction]]:
-    """One that tells a layer's attention, and what it needs before."""
-    before: list[torch.Tensor] = []
+# What a type is made of beside the pattern.
+_NEEDS = {"value-weighted": ["v"], "info-weighted": ["v"], "pre-softmax": ["attn_scores"]}
 
-    def keep(tensor: torch.Tensor, _: HookPoint) -> None:
-        before.append(tensor)
 
-    def tell(pattern: torch.Tensor, _: HookPoint) -> None:
-        tensor = before.pop() if before else None
-        if tensor is None:
-            read(LayerAttention(layer, pattern, pattern, None))
-        elif attention_type == "pre-softmax":
-            read(LayerAttention(layer, pattern, _unmasked(tensor), None))
-        else:
-            norms = _norms(model, layer, tensor, pattern.shape[1], written=attention_type == "info-weighted")
-            read(LayerAttention(layer, pattern, pattern.float() * norms[:, :, None], norms))
+class _Told(dict[str, torch.Tensor]):
+    """What a run keeps, passed on when a layer's pattern comes, the last of its activations here, and let go.
 
-    needs = {"standard": [], "pre-softmax": ["attn_scores"]}.get(attention_type, ["v"])
-    return [*((site_name(site, layer), keep) for site in needs), (site_name("pattern", layer), tell)]
+    A hook would do as well, but is given copies that it may edit: of a long prompt's pattern, that takes half as long as making it.
+    """
+
+    def __init__(self, tell: Callable[[int, dict[str, torch.Tensor]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def __setitem__(self, name: str, tensor: torch.Tensor) -> None:
+        site, layer = parse_name(name)
+        super().__setitem__(site, tensor)
+        if site == "pattern" and layer is not None:
+            kept = dict(self)
+            self.clear()
+            self._tell(layer, kept)
+
+
+def _layer_attention(
+    model: HookedModel, layer: int, attention_type: str, kept: dict[str, torch.Tensor]
+) -> LayerAttention:
+    pattern = kept["pattern"]
+    if attention_type == "standard":
+        return LayerAttention(layer, pattern, pattern, None)
+    if attention_type == "pre-softmax":
+        return LayerAttention(layer, pattern, _unmasked(kept["attn_scores"]), None)
+    norms = _norms(model, layer, kept["v"], pattern.shape[1], written=attention_type == "info-weighted")
+    return LayerAttention(layer, pattern, pattern.float() * norms[:, :, None], norms)
 
 
 def _unmasked(scores: torch.Tensor) -> torch.Tensor:

@@ -6,15 +6,13 @@ Induction Heads" (arXiv:2209.11895). A score on one prompt is a hint, not proof.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mechwidgets.model.hook_points import HookPoint
+from mechwidgets.analysis.attention_values import LayerAttention, read_attention
 from mechwidgets.model.hooked_model import HookedModel
-from mechwidgets.model.hooks import HookFunction, site_name
 from mechwidgets.model.token_input import TokenInput
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 SCORES = ("previous_token", "duplicate_token", "induction", "entropy")
 
 # How many queries' entropies are computed at a time.
-ENTROPY_QUERIES = 128
+ENTROPY_QUERIES = 32
 
 
 def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None = None) -> xr.DataArray:
@@ -49,41 +47,11 @@ def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None
     scores = np.empty((len(SCORES), model.cfg.n_layers, model.cfg.n_heads), np.float32)
     score = HeadScorer(tokens[0])
 
-    def read(layer: int, pattern: torch.Tensor) -> None:
-        scores[:, layer] = score(pattern)
+    def read(found: LayerAttention) -> None:
+        scores[:, found.layer] = score(found.pattern[0])
 
-    read_patterns(model, tokens, read)
+    read_attention(model, tokens, "standard", read)
     return xr.DataArray(scores, dims=("score", "layer", "head"), coords={"score": list(SCORES)})
-
-
-def read_patterns(
-    model: HookedModel,
-    tokens: torch.Tensor,
-    read: Callable[[int, torch.Tensor], None],
-    layers: Iterable[int] | None = None,
-) -> torch.Tensor:
-    """Run one prompt and read its attention patterns as the run comes to them.
-
-    Args:
-        model: the model.
-        tokens: [1, pos].
-        read: called as `read(layer, pattern)` with each layer's pattern, [head, query_pos, key_pos]. Unless `read` keeps it, it is let go before the next:
-            those of all layers together grow with the square of the prompt to hundreds of megabytes.
-        layers: the layers to read, by default all.
-
-    Returns:
-        The logits at the last position, [d_vocab].
-    """
-
-    def hook(layer: int) -> tuple[str, HookFunction]:
-        def tell(pattern: torch.Tensor, _: HookPoint) -> None:
-            read(layer, pattern[0])
-
-        return site_name("pattern", layer), tell
-
-    run = model.new_run(hooks=[hook(layer) for layer in (range(model.cfg.n_layers) if layers is None else layers)])
-    with torch.no_grad():
-        return model.forward(tokens, run, logits_to_keep=1)[0, -1]
 
 
 class HeadScorer:
@@ -126,10 +94,9 @@ def _mean_entropy(patterns: torch.Tensor) -> np.ndarray:
     n = patterns.shape[1]
     if n == 1:
         return np.full(len(patterns), np.nan, dtype=np.float32)
-    # A block of queries sees no key after its last one; and what is made at a time stays small.
-    blocks = range(1, n, ENTROPY_QUERIES)
-    total = sum(
-        torch.special.entr(patterns[:, at : at + ENTROPY_QUERIES, : at + ENTROPY_QUERIES].float()).sum((1, 2))
-        for at in blocks
-    )
+    total = torch.zeros(len(patterns), device=patterns.device)
+    for first in range(1, n, ENTROPY_QUERIES):
+        # No query of a block sees a key after its last one; and what is made at a time stays in the processor's cache.
+        block = patterns[:, first : first + ENTROPY_QUERIES, : first + ENTROPY_QUERIES].float()
+        total -= block.clamp(min=torch.finfo(block.dtype).tiny).log_().mul_(block).sum((1, 2))
     return np.asarray((total / (n - 1)).cpu())

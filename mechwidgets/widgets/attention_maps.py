@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,8 @@ class HeadMaps:
     def __init__(self, n_layers: int, n_heads: int, prompts: Prompts, attention_type: str, room: int) -> None:
         n_pos = prompts.tokens.shape[1]
         self.prompts, self.attention_type = prompts, attention_type
+        # Scores have no value where the mask hides them; what is weighted is 0 there.
+        self._is_masked = attention_type == "pre-softmax"
         self.block = thumbnail_block(n_pos, n_layers * n_heads)
         side = math.ceil(n_pos / self.block)
         self.cache = HeadCache(room)
@@ -94,9 +96,9 @@ class HeadMaps:
         layer, means = found.layer, self.prompts.means(found.values)
         compares = self.prompts.compares
         drawn = means[0] - means[1] if compares else means[0]
-        self._small[layer] = _blocks(drawn, self.block, compares).cpu().numpy()
+        self._small[layer] = _blocks(drawn, self.block, compares, self._is_masked).cpu().numpy()
         self._reach[layer] = self._natural_reach(found, means).cpu().numpy()
-        if compares or self.attention_type == "pre-softmax":
+        if compares or self._is_masked:
             self._extents[layer] = torch.stack(_extent(drawn), dim=1).cpu().numpy()
         self.scores[: len(SCORES), layer] = self._mean_scores(found.pattern)
         if compares:
@@ -139,7 +141,7 @@ class HeadMaps:
         if self.prompts.compares:
             share = float((np.abs(self._extents).max(-1) / reach).max()) or 1.0
             return np.stack([-share * reach, share * reach], axis=-1).astype(np.float32)
-        if self.attention_type == "pre-softmax":
+        if self._is_masked:
             return self._extents
         return np.stack([np.zeros_like(reach), reach], axis=-1).astype(np.float32)
 
@@ -151,19 +153,29 @@ def _extent(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values.masked_fill(hidden, torch.inf).amin((1, 2)), values.masked_fill(hidden, -torch.inf).amax((1, 2))
 
 
-def _blocks(values: torch.Tensor, block: int, signed: bool) -> torch.Tensor:
-    """[head, query_pos, key_pos] as [head, s, s]: the highest of each block, or with `signed` what is furthest from 0; NaN where a block has no value."""
+def _blocks(values: torch.Tensor, block: int, signed: bool, masked: bool) -> torch.Tensor:
+    """[head, query_pos, key_pos] as [head, s, s]: the highest of each block, or with `signed` what is furthest from 0; NaN where a block has no value.
+
+    With `masked` there may be NaN, which does not count.
+    """
     if block == 1:
         return values
-    highest = _pooled(values.nan_to_num(-torch.inf), block)
+    highest = _reduced(values.masked_fill(values.isnan(), -torch.inf) if masked else values, block, torch.amax)
     if signed:
-        lowest = -_pooled((-values).nan_to_num(-torch.inf), block)
+        lowest = _reduced(values.masked_fill(values.isnan(), torch.inf) if masked else values, block, torch.amin)
         highest = torch.where(-lowest > highest, lowest, highest)
     return highest.masked_fill(highest.isinf(), torch.nan)
 
 
-def _pooled(values: torch.Tensor, block: int) -> torch.Tensor:
-    return torch.nn.functional.max_pool2d(values, block, ceil_mode=True)
+def _reduced(values: torch.Tensor, block: int, reduce: Callable[..., torch.Tensor]) -> torch.Tensor:
+    """Blocks of the last two dimensions reduced to one value each; those at the end may be smaller."""
+    for dim in (1, 2):
+        whole = values.shape[dim] // block * block
+        shape = [*values.shape[:dim], whole // block, block, *values.shape[dim + 1 :]]
+        parts = [reduce(values.narrow(dim, 0, whole).reshape(shape), dim + 1)] if whole else []
+        rest = values.narrow(dim, whole, values.shape[dim] - whole)
+        values = torch.cat([*parts, reduce(rest, dim, keepdim=True)] if rest.shape[dim] else parts, dim)
+    return values
 
 
 def _places(values: np.ndarray, limits: np.ndarray) -> np.ndarray:

@@ -76,10 +76,13 @@ def test_some_layers_are_read_without_running_the_rest(attention_type):
 
 
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
-def test_no_more_than_a_layer_is_held(attention_type):
-    model, held = tiny_model(num_hidden_layers=6), []
+def test_one_pass_and_no_more_than_a_layer_is_held(attention_type, monkeypatch):
+    model, held, passes = tiny_model(num_hidden_layers=6), [], []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1])
     tokens = torch.arange(37)[None]
     read_attention(model, tokens, attention_type, lambda _: held.append(len(patterns_alive(n_pos=37))))
+    assert passes == [1]
     assert len(held) == 6
     # this layer's pattern and scores, the copies that hooks get, what is made of them
     assert max(held) <= 5

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import mechwidgets as mw
-from mechwidgets.analysis.heads import ENTROPY_QUERIES, SCORES, HeadScorer, read_patterns
-from tests.models import patterns_alive, tiny_hf_model, tiny_model
+from mechwidgets.analysis.heads import ENTROPY_QUERIES, SCORES, HeadScorer
+from tests.models import tiny_hf_model, tiny_model
 
 TOKENS = torch.tensor([7, 8, 9, 7, 8, 9])
 
@@ -78,21 +78,6 @@ def test_scores_are_those_of_a_plain_transformers_run(family):
         attentions = hf_model(TOKENS[None], output_attentions=True).attentions
     expected = np.stack([HeadScorer(TOKENS)(pattern[0]) for pattern in attentions], axis=1)
     np.testing.assert_array_equal(mw.head_scores(mw.HookedModel(hf_model, None), TOKENS), expected)
-
-
-def test_one_pass_holds_the_patterns_of_one_layer_at_a_time(monkeypatch):
-    model, passes, held = tiny_model(num_hidden_layers=6), [], []
-    forward = model.forward
-    monkeypatch.setattr(model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1])
-
-    def read(layer, pattern):
-        held.append(len(patterns_alive(n_pos=37)))
-
-    read_patterns(model, torch.arange(37)[None], read)
-    assert passes == [1]
-    assert len(held) == 6
-    # this layer, the copy that hooks get, and what the model made it from; never those of the layers before
-    assert max(held) <= 3
 
 
 def test_hooks_of_the_cell_reach_the_scores():
