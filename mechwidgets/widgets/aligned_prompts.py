@@ -37,14 +37,15 @@ class Prompts:
 
 
 def read_prompts(
-    model: HookedModel, prompt: str | Sequence[str], compare: str | Sequence[str] | None, prepend_bos: bool | None
+    model: HookedModel, prompt: str | Sequence[str], compare: str | Sequence[str], prepend_bos: bool | None
 ) -> Prompts:
-    """The tokens of prompts, and of those that they are compared with.
+    """The tokens of prompts, and of those that they are compared with; "" for none.
 
     Raises:
         ValueError: a prompt that cannot be run, none, or different numbers of tokens.
     """
-    shown, others = _texts(prompt), _texts(compare)
+    shown = [prompt] if isinstance(prompt, str) else list(prompt)
+    others = ([compare] if compare else []) if isinstance(compare, str) else list(compare)
     if not shown:
         raise ValueError("There is no prompt. Give a text, or several of equally many tokens.")
     rows = [model.to_tokens(text, prepend_bos)[0] for text in (*shown, *others)]
@@ -56,10 +57,6 @@ def read_prompts(
                 "Choose words that the tokenizer cuts into equally many."
             )
     return Prompts(torch.stack(rows), len(shown))
-
-
-def _texts(given: str | Sequence[str] | None) -> list[str]:
-    return [] if given is None else [given] if isinstance(given, str) else list(given)
 
 
 def _split(model: HookedModel, row: torch.Tensor) -> str:

@@ -32,19 +32,16 @@ KEPT_HEAD_BYTES = 16_000_000
 
 
 class Texts(traitlets.TraitType):  # type: ignore[type-arg]
-    """A trait: a text, or a list of several; or None, if that is the default.
+    """A trait: a text, or a list of several."""
 
-    Of its own, because traitlets asks no validator about None where it is allowed, so that the picture would not follow.
-    """
-
-    def __init__(self, default: str | None) -> None:
-        super().__init__(default_value=default)
+    def __init__(self) -> None:
+        super().__init__(default_value="")
         self.tag(sync=True)
 
     def validate(self, obj: Any, value: Any) -> Any:
         """Raises TypeError for anything else."""
         several = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
-        if several or isinstance(value, str) or (value is None and self.default_value is None):
+        if several or isinstance(value, str):
             return list(value) if several else value
         raise TypeError(f"{self.name} is a text, or several of equally many tokens; got {value!r}.")
 
@@ -78,7 +75,7 @@ class AttentionView(ModelView, kind="attention"):
     Args:
         model: a HookedModel.
         prompt: the text; or several of equally many tokens, whose mean is shown.
-        compare: another text (or several), of as many tokens: the picture shows `prompt` minus `compare`.
+        compare: another text (or several), of as many tokens: the picture shows `prompt` minus `compare`; "" for none.
         attention_type: "standard" (the pattern), "value-weighted" (times the norm of the source's value), "info-weighted" (times the norm of what the head would
             write of it) or "pre-softmax" (the scores); `mechwidgets.analysis.attention_values` has the formulas and the paper.
         layer, head: the head to begin with.
@@ -108,8 +105,8 @@ class AttentionView(ModelView, kind="attention"):
     inputs = ("prompt", "compare", "attention_type", "prepend_bos")
     settings = ("layer", "head", "heads", "position", "scores", "score", "order", "interventions")
 
-    prompt = Texts("")
-    compare = Texts(None)
+    prompt = Texts()
+    compare = Texts()
     attention_type = traitlets.Enum(ATTENTION_TYPES, "standard").tag(sync=True)
     prepend_bos = traitlets.Bool(None, allow_none=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -136,7 +133,7 @@ class AttentionView(ModelView, kind="attention"):
         model: HookedModel,
         prompt: str | Sequence[str],
         *,
-        compare: str | Sequence[str] | None = None,
+        compare: str | Sequence[str] = "",
         attention_type: str = "standard",
         prepend_bos: bool | None = None,
         **settings: Any,
@@ -220,12 +217,10 @@ class AttentionView(ModelView, kind="attention"):
         return {"set_inputs": self._set_inputs_asked, "patterns": self._patterns, "predict": self._predict}
 
     def _set_inputs_asked(self, request: Request, **inputs: Any) -> dict[str, Any]:
-        """`prompt`, `compare`, `attention_type`, or several of them together; an empty `compare` for none."""
+        """`prompt`, `compare`, `attention_type`, or several of them together."""
         for name in inputs:
             if name not in self.inputs:
                 raise ValueError(f"There is no input {name!r}. The picture is computed from {', '.join(self.inputs)}.")
-        if inputs.get("compare") == "":
-            inputs["compare"] = None
         self._set_inputs(request, **inputs)
         return {}
 

@@ -353,8 +353,8 @@ def test_a_difference_of_two_prompts(attention_type):
     largest = from_wire(view.score_values)[view.score_names.index("difference")]
     assert largest[2, 1] == pytest.approx(np.abs(np.subtract(*values_of(view, 2, 1))).max(), rel=1e-5)
     # the score goes with what it is about
-    view.compare = None
-    assert (view.score, view.diverging, view.compare) == ("", False, None)
+    view.compare = ""
+    assert (view.score, view.diverging, view.compare) == ("", False, "")
     assert "difference" not in view.score_names
     np.testing.assert_array_equal(from_wire(view.thumbnails), from_wire(each[0].thumbnails))
 
@@ -377,7 +377,7 @@ def test_the_page_asks_for_inputs_together():
     assert ask(view, "set_inputs", prompt=PROMPT, compare=SWAPPED)["kind"] == "mw-result"
     assert (view.prompt, view.compare) == (PROMPT, SWAPPED)
     assert ask(view, "set_inputs", compare="")["kind"] == "mw-result"
-    assert view.compare is None
+    assert view.compare == ""
     assert "There is no input 'tokens'" in ask(view, "set_inputs", tokens=[])["message"]
     assert "no prompt. Give a text" in ask(view, "set_inputs", prompt=[])["message"]
 

@@ -73,7 +73,7 @@ export function Controls({ port, traits, request, comparing, onCompare }: Contro
           title={comparing ? "" : "Show how attention differs from that on another prompt of as many tokens"}
           onClick={() => onCompare(!comparing)}
         >
-          {comparing ? "Show the prompt alone" : "Compare with…"}
+          {comparing ? "Don't compare" : "Compare…"}
         </Button>
       )}
     </div>

@@ -274,7 +274,7 @@ describe("a difference of two prompts", () => {
 
   it("is asked for with both texts, and given up by a button", async () => {
     const { root, port } = await showAttention();
-    button(root, "Compare with…").click();
+    button(root, "Compare…").click();
     await painted();
     const field = root.querySelector<HTMLTextAreaElement>('textarea[name="compare"]');
     if (!field) throw new Error("There is no field for the second prompt.");
@@ -283,7 +283,7 @@ describe("a difference of two prompts", () => {
       prompt: IOI_TOKENS.join(""),
       compare: "Another one",
     });
-    button(root, "Show the prompt alone").click();
+    button(root, "Don't compare").click();
     await painted();
     expect(port.sentTo("set_inputs")[1]?.args).toEqual({ compare: "" });
   });

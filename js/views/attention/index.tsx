@@ -39,10 +39,10 @@ function Attention({ port }: { port: Port<Traits> }) {
   };
   // A field for the second prompt, before there is one.
   const asking = useSignal(false);
-  const comparing = asking.value || traits.compare !== null;
+  const comparing = asking.value || traits.compare.length > 0;
   const compareWith = (wanted: boolean) => {
     asking.value = wanted;
-    if (!wanted && traits.compare !== null) void setInputs.send({ compare: "" });
+    if (!wanted && traits.compare.length > 0) void setInputs.send({ compare: "" });
   };
   return (
     <>
@@ -94,7 +94,7 @@ function useArrangement(traits: Traits): Arrangement {
 /** Of several prompts one next token is shown. */
 function noteOf({ prompt, compare }: Traits): string {
   if (Array.isArray(prompt) && prompt.length > 1) return "of the first prompt";
-  return compare === null ? "" : "of the prompt";
+  return compare.length > 0 ? "of the first prompt" : "";
 }
 
 /** All traits as plain values; a change of any draws the view again. */

@@ -16,14 +16,14 @@ export function Prompts({ traits, request, comparing }: PromptsProps) {
   if ([prompt, compare].some((one) => Array.isArray(one))) {
     return (
       <>
-        <PromptList label="Prompts" prompts={listed(prompt)} />
-        {compare !== null && <PromptList label="minus" prompts={listed(compare)} />}
+        <PromptList label={comparing ? "First" : "Prompts"} prompts={listed(prompt)} />
+        {compare.length > 0 && <PromptList label="Second" prompts={listed(compare)} />}
         <ErrorLine request={request} />
       </>
     );
   }
-  const fields: Field[] = [{ name: "prompt", label: "Prompt", value: String(prompt) }];
-  if (comparing) fields.push({ name: "compare", label: "minus", value: String(compare ?? "") });
+  const fields: Field[] = [{ name: "prompt", label: comparing ? "First" : "Prompt", value: String(prompt) }];
+  if (comparing) fields.push({ name: "compare", label: "Second", value: String(compare) });
   return <PromptForm fields={fields} request={request} />;
 }
 

@@ -78,7 +78,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     title: "",
     model_name: "SmolLM2-135M-Instruct",
     prompt: tokens.join(""),
-    compare: null,
+    compare: "",
     attention_type: "standard",
     tokens,
     alternatives: tokens.map(() => []),

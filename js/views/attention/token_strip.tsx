@@ -2,6 +2,7 @@
 import { Fragment } from "preact";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { uniqueId } from "../../core/accessibility";
+import { type ColourMap, mapIndex } from "../../core/colour";
 import { Choice } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { type ColourScale, valueStyle } from "../../core/scale";
@@ -45,7 +46,12 @@ export function TokenStrip(props: TokenStripProps) {
   const choose = (at: number) => props.onLock(at === locked ? null : at);
   // Made once a prompt, and coloured by hand: thousands of them would take longer than a frame to go through.
   const spans = useMemo(() => tokens.map((text, index) => tokenSpan(text, index, id)), [tokens, id]);
-  useLayoutEffect(() => colourTokens(box.current, props));
+  const painted = useRef<Painted | null>(null);
+  useLayoutEffect(() => {
+    if (!box.current) return;
+    if (painted.current?.of !== tokens) painted.current = findTokens(box.current, tokens);
+    colourTokens(painted.current, props);
+  });
   return (
     <section class="mw-strip">
       <div class="mw-row">
@@ -112,23 +118,47 @@ function tokenOf(target: EventTarget | null): number | null {
   return span ? Number(span.dataset.index) : null;
 }
 
-/** Colours and marks the tokens, touching only those that look otherwise than before. */
-function colourTokens(box: HTMLElement | null, props: TokenStripProps): void {
+/** The tokens as they look now, so that only those that are to look otherwise are touched. */
+interface Painted {
+  readonly of: readonly string[];
+  readonly spans: readonly HTMLElement[];
+  /** Indices into the colour map; -1 for no colour. */
+  readonly colours: Int16Array;
+  map: ColourMap | null;
+  current: number | null;
+  locked: number | null;
+}
+
+function findTokens(box: HTMLElement, tokens: readonly string[]): Painted {
+  const spans = [...box.querySelectorAll<HTMLElement>("[data-index]")];
+  const colours = new Int16Array(tokens.length).fill(-1);
+  return { of: tokens, spans, colours, map: null, current: null, locked: null };
+}
+
+function colourTokens(painted: Painted, props: TokenStripProps): void {
   const { tokens, token, locked, scale } = props;
-  const spans = box?.querySelectorAll<HTMLElement>("[data-index]") ?? [];
+  const { spans, colours } = painted;
   for (let index = 0; index < tokens.length; index++) {
+    const value = weightOf(props, index);
+    const place = scale.place(value);
+    const colour = Number.isNaN(place) ? -1 : mapIndex(place);
     const span = spans[index];
-    if (!span) continue;
-    const { background = "", color = "" } = valueStyle(scale, weightOf(props, index));
-    // What a style was set to; reading it back is slower, and in other words.
-    if (span.dataset.colour !== background) {
-      span.dataset.colour = background;
-      span.style.background = background;
-      span.style.color = color;
-    }
-    const [current, selected] = [index === token, String(index === locked)];
-    if (span.classList.contains("mw-current") !== current) span.classList.toggle("mw-current", current);
-    if (span.getAttribute("aria-selected") !== selected) span.setAttribute("aria-selected", selected);
+    if (!span || (colour === colours[index] && painted.map === scale.map)) continue;
+    colours[index] = colour;
+    const { background = "", color = "" } = valueStyle(scale, value);
+    span.style.background = background;
+    span.style.color = color;
+  }
+  painted.map = scale.map;
+  if (painted.current !== token) {
+    spans[painted.current ?? -1]?.classList.remove("mw-current");
+    spans[token]?.classList.add("mw-current");
+    painted.current = token;
+  }
+  if (painted.locked !== locked) {
+    spans[painted.locked ?? -1]?.setAttribute("aria-selected", "false");
+    spans[locked ?? -1]?.setAttribute("aria-selected", "true");
+    painted.locked = locked;
   }
 }
 

@@ -11,8 +11,8 @@ export interface Traits {
   model_name: string;
   /** Several have equally many tokens; the picture shows their mean. */
   prompt: string | string[];
-  /** What is subtracted from it; null for nothing. */
-  compare: string | string[] | null;
+  /** What is subtracted from it; "" for nothing. */
+  compare: string | string[];
   attention_type: AttentionType;
   /** The text of each token of the first prompt, as the tokenizer has it. */
   tokens: string[];

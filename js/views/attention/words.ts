@@ -32,7 +32,7 @@ const NAMES: Readonly<Record<AttentionType, string>> = {
 /** What a value is, as a legend says it. */
 export function valueName({ attention_type, prompt, diverging }: Traits): string {
   const name = NAMES[attention_type];
-  if (diverging) return `difference in ${name}`;
+  if (diverging) return `${name}, first less second prompt`;
   return Array.isArray(prompt) && prompt.length > 1 ? `mean ${name}` : name;
 }
 
