@@ -75,6 +75,7 @@ class BaseRun:
     Attributes:
         logits: at these positions, [batch, pos, d_vocab].
         cache: the activations at `names`, and each layer's input where `keep_layers`.
+        whole_calls: how the model called each layer, by layer; where `keep_layers`.
         standing: the hooks that hold in this context, which are part of the run and of all changes to it.
     """
 
@@ -93,8 +94,8 @@ class BaseRun:
         run = model.new_run(keep=[*names, *inputs])
         self.standing = run.hooks
         self._held = [HeldLayer() for _ in range(self.n_layers)]
-        self._calls: dict[int, LayerCall] = {}
-        run.layer_calls = self._calls if keep_layers else None
+        self.whole_calls: dict[int, LayerCall] = {}
+        run.layer_calls = self.whole_calls if keep_layers else None
         n_pos = tokens.shape[1]
         keep = 0 if positions is None else n_pos - min(positions)
         logits = self._forward(tokens, run, 0, self._held if keep_layers else None, logits_to_keep=keep)
@@ -102,7 +103,7 @@ class BaseRun:
         for layer in self._held:
             layer.recording = False
         self.cache = ActivationCache(run.kept, model)
-        self._last_calls: tuple[int, list[LayerCall]] = (0, list(self._calls.values()))
+        self._last_calls: tuple[int, list[LayerCall]] = (0, list(self.whole_calls.values()))
 
     def _forward(
         self, tokens: torch.Tensor, run: Run, start: int, held: list[HeldLayer] | None, **options: Any
@@ -153,6 +154,10 @@ class BaseRun:
         """The input of a layer from a position on, [batch, pos - start, d_model]."""
         return self.cache[site_name("resid_pre", layer)][:, start:]
 
+    def keys_and_values(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a layer attends to, [batch, key_value_head, pos, d_head] each."""
+        return self._held[layer].keys, self._held[layer].values
+
     def calls(self, start: int) -> list[LayerCall]:
         """How the model calls each layer where it is fed the tokens from `start` on, and the base's keys and values stand for those before.
 
@@ -160,7 +165,7 @@ class BaseRun:
         """
         if self._last_calls[0] != start:
             known: dict[tuple[int, ...], int] = {}
-            asked = [tuple(map(id, self._calls[layer].parts())) for layer in range(self.n_layers)]
+            asked = [tuple(map(id, self.whole_calls[layer].parts())) for layer in range(self.n_layers)]
             first = [known.setdefault(parts, layer) for layer, parts in enumerate(asked)]
             run = Run(self.model, stop_at_layer=max(first))
             found: dict[int, LayerCall] = {}

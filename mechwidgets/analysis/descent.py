@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 
 from mechwidgets.analysis.base_run import BaseRun
+from mechwidgets.analysis.layouts import BatchRows, Ends, VarlenRows
 from mechwidgets.analysis.passes import Plan, Row
 from mechwidgets.analysis.rows import Change, rows_run
+from mechwidgets.model import attention
 from mechwidgets.model.errors import first_line
 from mechwidgets.model.memory import is_out_of_memory
-from mechwidgets.model.run import Pass, in_run
+from mechwidgets.model.run import in_run
+from mechwidgets.model.varlen import standing
 
 if TYPE_CHECKING:
     from mechwidgets.model.hooked_model import HookedModel
@@ -23,67 +27,76 @@ if TYPE_CHECKING:
 ROUNDING = {torch.float32: 256, torch.float64: 256}
 ROUNDING_OF_HALVES = 16
 
-_refusals: WeakKeyDictionary[HookedModel, dict[int, str | None]] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class Way:
+    """How a model's changed runs are computed.
+
+    Attributes:
+        varlen: one behind the other along the positions; else as rows of a batch.
+        refusal: why they are whole forward passes; None if they are replayed.
+    """
+
+    varlen: bool
+    refusal: str | None = None
 
 
-def descend(base: BaseRun, plan: Plan, changes: Sequence[Change]) -> torch.Tensor:
-    """The last residual stream of changed rows, [rows, batch, pos - plan.start, d_model].
+_ways: WeakKeyDictionary[HookedModel, dict[int, Way]] = WeakKeyDictionary()
+
+
+def descend(base: BaseRun, plan: Plan, changes: Sequence[Change], positions: Sequence[int]) -> Ends:
+    """What comes out of the last layer in changed runs.
 
     Args:
         base: what they are changed from.
-        plan: which rows, from which layer and position on.
-        changes: of each row.
+        plan: which runs, from which layer and position on.
+        changes: of each.
+        positions: which are wanted, counted from 0.
     """
-    model, batch = base.model, len(base.tokens)
-    calls, layers = base.calls(plan.start), model.architecture.layers
-    run = rows_run(base, changes)
-    run.real = base.real
-    joining = [0] * base.n_layers
-    for row in plan.rows:
-        joining[row.layer] += 1
+    model = base.model
+    layout: VarlenRows | BatchRows = VarlenRows(base, plan) if plan.varlen else BatchRows(base, plan)
+    run = rows_run(base, changes, layout)
 
     def go() -> torch.Tensor:
-        resid = base.resid(plan.rows[0].layer, plan.start)[:0]
+        resid = None
         for layer in range(plan.rows[0].layer, base.n_layers):
-            if joining[layer]:
-                fresh = base.resid(layer, plan.start).repeat(joining[layer], 1, 1)
-                resid = torch.cat([resid.to(fresh.device), fresh])
-            run.begin_pass(Pass(plan.start, len(resid), resid.shape[1]))
-            resid = calls[layer].repeated(batch, len(resid) // batch)(layers[layer].layer, resid)
+            resid = layout.join(resid, layer)
+            run.begin_pass(layout.now())
+            resid = layout.call(layer)(model.architecture.layers[layer].layer, resid)
+        assert resid is not None  # noqa: S101 - a plan has rows, and they have layers
         return resid
 
-    with torch.no_grad():
+    with torch.no_grad(), standing(layout.varlen if isinstance(layout, VarlenRows) else None):
         resid = model.in_turn(lambda: in_run(run, go))
-    return resid.view(-1, batch, *resid.shape[1:])
+    return layout.ends(resid, positions)
 
 
-def refusal(model: HookedModel, tokens: torch.Tensor, real: torch.Tensor) -> str | None:
-    """Why a model's layers cannot be run by themselves; None if they can. Found once for each model and size of batch, by doing it.
+def way(model: HookedModel, tokens: torch.Tensor, real: torch.Tensor) -> Way:
+    """How a model's layers can be run by themselves. Found once for each model and size of batch, by doing it.
 
     Args:
         model: the model.
         tokens, real: a prompt to try it on, and which of it is not padding, [batch, pos].
     """
     if model.new_run().hooks:
-        return "hooks hold in this context"
+        return Way(False, "hooks hold in this context")
     if model.hf_model.training:
-        return "the model is in training mode, in which no two runs are the same"
+        return Way(False, "the model is in training mode, in which no two runs are the same")
     if (module := _hooked_module(model)) is not None:
-        return f"a hook that is not ours is on {module}, and may look at any position"
-    known = _refusals.setdefault(model, {})
+        return Way(False, f"a hook that is not ours is on {module}, and may look at any position")
+    known = _ways.setdefault(model, {})
     batch, n_pos = tokens.shape
-    if batch not in known:
-        try:
-            found = _try(model, tokens, real)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            # Whatever a family trips over, the plain way remains, and says what is wrong.
-            found = f"the layers of {model.cfg.architecture} cannot be run by themselves ({first_line(error)})"
-        if n_pos == 1 and found is None:
-            return None  # one token says nothing of prompts whose beginning is not computed
+    if batch in known:
+        return replace(known[batch], varlen=known[batch].varlen and n_pos > 1)
+    # Attention that is the family's own code knows only rows of a batch.
+    found = Way(model.hf_model.config._attn_implementation == attention.NAME and n_pos > 1)
+    reason = _try(model, tokens, real, found.varlen)
+    if reason is not None and found.varlen:
+        found, reason = Way(False), _try(model, tokens, real, False)
+    found = replace(found, refusal=reason)
+    if n_pos > 1 or reason is not None:  # one token says nothing of prompts whose beginning is not computed
         known[batch] = found
-    return known[batch]
+    return found
 
 
 def _hooked_module(model: HookedModel) -> str | None:
@@ -97,16 +110,30 @@ def _hooked_module(model: HookedModel) -> str | None:
     return None
 
 
+def _try(model: HookedModel, tokens: torch.Tensor, real: torch.Tensor, varlen: bool) -> str | None:
+    """Why a way is none for a model, or None."""
+    try:
+        alike = _unchanged(model, tokens, real, varlen)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        # Whatever a family trips over, the plain way remains, and says what is wrong.
+        return f"the layers of {model.cfg.architecture} cannot be run by themselves ({first_line(error)})"
+    return (
+        None if alike else f"the layers of {model.cfg.architecture} give other results when they are run by themselves"
+    )
+
+
 @torch.no_grad()
-def _try(model: HookedModel, tokens: torch.Tensor, real: torch.Tensor) -> str | None:
-    """Run the second half of a prompt twice, once from the first layer and once from the middle one."""
-    start, middle = tokens.shape[1] // 2, model.cfg.n_layers // 2
+def _unchanged(model: HookedModel, tokens: torch.Tensor, real: torch.Tensor, varlen: bool) -> bool:
+    """Whether the end of a prompt is what it is where it is run from the first layer on, from the middle one, and as two halves of one pass."""
+    last, middle = tokens.shape[1] - 1, model.cfg.n_layers // 2
+    half = tokens.shape[1] // 2
     base = BaseRun(model, tokens, real, ())
-    resid = descend(base, Plan(start, [Row(0, 0, start), Row(1, middle, start)]), [(), ()])
-    logits, expected = model.logits_of(resid[..., -1:, :]), base.logits[None, :, -1:]
-    if distance(logits, expected.expand_as(logits)) > rounding(expected, ROUNDING_OF_HALVES):
-        return f"the layers of {model.cfg.architecture} give other results when they are run by themselves"
-    return None
+    rows = [Row(0, 0, half), Row(1, 0, last if varlen else half), Row(2, middle, half)]
+    ends = descend(base, Plan(half, rows, varlen), [()] * len(rows), [last])
+    logits, expected = model.logits_of(ends.resid), base.logits[None, :, -1:]
+    return distance(logits, expected.expand_as(logits)) <= rounding(expected, ROUNDING_OF_HALVES)
 
 
 def distance(logits: torch.Tensor, expected: torch.Tensor) -> float:

@@ -46,10 +46,31 @@ class Plan:
     Attributes:
         start: the first position that is computed.
         rows: by layer.
+        varlen: whether they stand one behind the other along the positions, each from its own position on; else as rows of a batch, all from `start` on.
     """
 
     start: int
     rows: list[Row]
+    varlen: bool = False
+
+
+def plan_varlen(rows: Sequence[Row], room: Room) -> list[Plan]:
+    """Put rows into passes one behind the other, so that nothing is computed that none of them needs and layers are passed as seldom as can be.
+
+    Args:
+        rows: in any order.
+        room: how much fits into a pass.
+    """
+    passes: list[list[Row]] = []
+    taken = 1.0
+    for row in sorted(rows, key=lambda row: (row.layer, row.index)):
+        share = room.share(row.position)
+        if taken + share > 1:
+            passes.append([])
+            taken = 0.0
+        passes[-1].append(row)
+        taken += share
+    return [Plan(min(row.position for row in together), together, varlen=True) for together in passes]
 
 
 def plan_passes(rows: Sequence[Row], n_layers: int, n_pos: int, batch: int, room: Callable[[int], int]) -> list[Plan]:
@@ -127,8 +148,12 @@ class Room:
 
     def rows(self, start: int = 0) -> int:
         """How many rows that are computed from a position on."""
+        return max(1, int(1 / self.share(start)))
+
+    def share(self, start: int = 0) -> float:
+        """How much of a pass a row takes that is computed from a position on; 1 is all of it."""
         row = bytes_of_row(self._cfg, self._batch, self._n_pos, start)
-        return max(1, min(self._tokens // (self._batch * (self._n_pos - start)), self.max_memory // row))
+        return max(self._batch * (self._n_pos - start) / self._tokens, row / self.max_memory)
 
 
 def bytes_of_row(cfg: ModelConfig, batch: int, n_pos: int, start: int = 0) -> int:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from mechwidgets.analysis.base_run import BaseRun, as_it_is
-from mechwidgets.analysis.descent import ROUNDING, descend, distance, refusal, rounding
-from mechwidgets.analysis.passes import Plan, Room, Row, plan_passes
+from mechwidgets.analysis.descent import ROUNDING, Way, descend, distance, rounding, way
+from mechwidgets.analysis.layouts import Ends
+from mechwidgets.analysis.passes import Plan, Room, Row, plan_passes, plan_varlen
 from mechwidgets.analysis.rows import Change, Edit, run_rows
 from mechwidgets.model.hooks import PATTERN_SITES, parse_name, site_of
 from mechwidgets.model.intervention import Intervention
@@ -55,9 +56,6 @@ class Replay:
         verify: how many rows are run again the plain way.
         plain: run everything the plain way.
 
-    Attributes:
-        refusal: why everything is run the plain way, or None.
-
     Raises:
         ValueError: max_memory is too small for one row.
     """
@@ -79,12 +77,17 @@ class Replay:
         self.model, self.tokens, self.real = model, tokens, told if real is None else real
         self.batch, self.n_pos = tokens.shape
         self.verify, self.room = verify, Room(model, self.batch, self.n_pos, max_memory)
-        self.refusal = "plain=True" if plain else refusal(model, tokens, self.real)
+        self._way = Way(False, "plain=True") if plain else way(model, tokens, self.real)
         self.positions: Sequence[int] = range(self.n_pos)
         if positions is not None:
             self.positions = [position % self.n_pos for position in positions]
         self.answers = None if answers is None else list(answers)
         self.base = BaseRun(model, tokens, self.real, names, self.refusal is None, self.positions)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why everything is run the plain way, or None."""
+        return self._way.refusal
 
     @property
     def logits(self) -> torch.Tensor:
@@ -134,24 +137,31 @@ class Replay:
         if self.refusal is None:
             changes = [self._as_late_as_possible(change) for change in changes]
         rows, plain, unchanged = self._sorted(changes)
-        plans = plan_passes(rows, self.model.cfg.n_layers, self.n_pos, self.batch, self.room.rows)
+        plans = self._plans(rows)
         checked = self._some_of(plans)
-        done = [descend(self.base, plan, [changes[row.index] for row in plan.rows]) for plan in checked]
+        done = [self._descend(plan, changes) for plan in checked]
         self._check(checked, done, changes)
         if unchanged:
             value = read(self.logits[None])
             yield unchanged, value.expand(len(unchanged), *value.shape[1:])
-        for plan, resid in zip(checked, done, strict=True):
-            yield [row.index for row in plan.rows], self._read(resid, plan.start, read)
+        for plan, ends in zip(checked, done, strict=True):
+            yield [row.index for row in plan.rows], self._read(ends, read)
         del done
         for plan in plans:
             if not any(plan is one for one in checked):
-                resid = descend(self.base, plan, [changes[row.index] for row in plan.rows])
-                yield [row.index for row in plan.rows], self._read(resid, plan.start, read)
+                yield [row.index for row in plan.rows], self._read(self._descend(plan, changes), read)
         together = min(self.room.rows(), self._readable)
         for first in range(0, len(plain), together):
             some = plain[first : first + together]
             yield some, read(self._plain([changes[index] for index in some]))
+
+    def _plans(self, rows: list[Row]) -> list[Plan]:
+        if self._way.varlen:
+            return plan_varlen(rows, self.room)
+        return plan_passes(rows, self.model.cfg.n_layers, self.n_pos, self.batch, self.room.rows)
+
+    def _descend(self, plan: Plan, changes: Sequence[Change]) -> Ends:
+        return descend(self.base, plan, [changes[row.index] for row in plan.rows], self.positions)
 
     def _some_of(self, plans: list[Plan]) -> list[Plan]:
         """The passes from which rows are run again: the one whose beginning is longest, and another."""
@@ -194,9 +204,10 @@ class Replay:
         changed = (after != before).any([dim for dim in range(after.ndim) if dim != at])
         return parse_name(edit.name)[1] or 0, first + int(changed.int().argmax())
 
-    def _read(self, resid: torch.Tensor, start: int, read: Read) -> torch.Tensor:
-        """Unembed and read the last residual stream of rows, from a position on, some rows at a time."""
-        return torch.cat([read(self._logits(some, start)) for some in torch.split(resid, self._readable)])
+    def _read(self, ends: Ends, read: Read) -> torch.Tensor:
+        """Unembed and read what came out of the last layer, some rows at a time."""
+        rows = torch.split(torch.arange(len(ends.resid)), self._readable)
+        return torch.cat([read(self._logits(ends, some)) for some in rows])
 
     @property
     def _readable(self) -> int:
@@ -204,15 +215,17 @@ class Replay:
         one = self.base.logits.numel() * self.base.logits.element_size()
         return max(1, min(LOGIT_BYTES, self.room.max_memory) // one)
 
-    def _logits(self, resid: torch.Tensor, start: int) -> torch.Tensor:
-        """The logits of rows at the positions that are read; before `start` they are the base's."""
-        computed = [position - start for position in self.positions if position >= start]
+    def _logits(self, ends: Ends, rows: torch.Tensor) -> torch.Tensor:
+        """The logits of some rows at the positions that are read; where nothing was computed they are the base's."""
+        resid, computed = ends.resid[rows], ends.computed[rows]
+        if not bool(computed.all()):
+            resid = resid.transpose(1, 2)[computed]
         with torch.no_grad():
-            logits = self.model.in_turn(lambda: self.model.logits_of(resid[:, :, computed], self.answers))
-        if len(computed) == len(self.positions):
+            logits = self.model.in_turn(lambda: self.model.logits_of(resid, self.answers))
+        if bool(computed.all()):
             return logits
-        whole = self.logits.repeat(len(resid), 1, 1, 1)
-        whole[:, :, [position >= start for position in self.positions]] = logits.to(whole.device)
+        whole = self.logits.repeat(len(rows), 1, 1, 1)
+        whole.transpose(1, 2)[computed] = logits.to(whole.device)
         return whole
 
     def _plain(self, changes: Sequence[Change]) -> torch.Tensor:
@@ -220,13 +233,13 @@ class Replay:
         logits = run_rows(self.base, changes, logits_to_keep=self.n_pos - min(self.positions))
         return self._of_answers(logits[:, :, [position - self.n_pos for position in self.positions]])
 
-    def _check(self, plans: list[Plan], done: list[torch.Tensor], changes: Sequence[Change]) -> None:
+    def _check(self, plans: list[Plan], done: list[Ends], changes: Sequence[Change]) -> None:
         """Run some rows of passes that are done the plain way too."""
         found, made = [], []
-        for nth, (plan, resid) in enumerate(zip(plans, done, strict=True)):
+        for nth, (plan, ends) in enumerate(zip(plans, done, strict=True)):
             share = self.verify // len(plans) + (nth < self.verify % len(plans))
             some = random.sample(range(len(plan.rows)), min(share, len(plan.rows)))
-            found += list(self._logits(resid[some], plan.start))
+            found += list(self._logits(ends, torch.tensor(some)))
             made += [changes[plan.rows[row].index] for row in some]
         for first in range(0, len(made), self.room.rows()):
             part = slice(first, first + self.room.rows())
@@ -242,8 +255,8 @@ class Replay:
         """How far logits may be from a plain run's. In half precision that depends on the model, so it is measured, on the base itself."""
         if self.logits.dtype in ROUNDING:
             return rounding(self.logits, 0)
-        resid = descend(self.base, Plan(start, [Row(0, 0, start)]), [()])
-        return max(4 * distance(self._logits(resid, start)[0], self.logits), rounding(self.logits, 2))
+        ends = self._descend(Plan(start, [Row(0, 0, start)], self._way.varlen), [()])
+        return max(4 * distance(self._logits(ends, torch.tensor([0]))[0], self.logits), rounding(self.logits, 2))
 
     def _as_late_as_possible(self, change: Change) -> Change:
         """The same change, made later where that is the same: what a layer returns is what the next is given."""

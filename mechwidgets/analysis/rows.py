@@ -1,9 +1,9 @@
-"""Changed runs as rows of one whole forward pass: the plain way, which every model can go."""
+"""What is done to single runs of a pass that are computed together; and whole forward passes of them, the plain way, which every model can go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -56,24 +56,50 @@ class FunctionEdit:
         tensor.copy_(changed)
 
 
-class RowsHook(RunHook):
-    """Edits of single rows of a batch.
+class Layout(Protocol):
+    """Where changed runs stand in the activations of a pass."""
 
-    Args:
-        batch: how many prompts a row has.
+    def edit(self, name: str, tensor: torch.Tensor, row: int, edit: Callable[[torch.Tensor, Pass], None]) -> None:
+        """Let one of them be edited, as an activation [batch, pos, ...] of the given place; not at all where it has not joined the pass yet."""
+
+
+@dataclass(frozen=True)
+class WholeRows:
+    """Runs as rows of a batch, one behind the other, all from the same position on.
+
+    Attributes:
+        base: what they are changed from.
+        start: that position.
     """
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    base: BaseRun
+    start: int = 0
+
+    def edit(self, name: str, tensor: torch.Tensor, row: int, edit: Callable[[torch.Tensor, Pass], None]) -> None:
+        """As `Layout.edit`."""
+        batch, n_pos = self.base.tokens.shape
+        if len(tensor) < (row + 1) * batch:
+            return  # it joins further down, as nothing changes it here
+        now = Pass(self.start, batch, n_pos - self.start, n_pos, real=self.base.real)
+        edit(tensor[row * batch : (row + 1) * batch], now)
+
+
+class RowsHook(RunHook):
+    """Edits of single runs of a pass.
+
+    Args:
+        layout: where the runs stand.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.edits: list[tuple[int, Edit]] = []
 
     def in_run(self, tensor: torch.Tensor, name: str, run: Run) -> torch.Tensor:
-        """Let each edit change its own row."""
-        now = replace(run.now, real=None if run.real is None else run.real[: self.batch])
+        """Let each edit change its own run."""
+        reference = run.reference.get(name)
         for row, edit in self.edits:
-            if len(tensor) < (row + 1) * self.batch:
-                continue  # the row joins further down, as nothing changes it here
-            edit.apply(tensor[row * self.batch : (row + 1) * self.batch], now, run.reference.get(name))
+            self.layout.edit(name, tensor, row, lambda part, now, edit=edit: edit.apply(part, now, reference))  # type: ignore[misc]
         return tensor
 
     def __call__(self, tensor: torch.Tensor, hook: HookPoint) -> torch.Tensor:
@@ -81,12 +107,12 @@ class RowsHook(RunHook):
         raise TypeError("Rows are edited in a run.")
 
 
-def rows_run(base: BaseRun, changes: Sequence[Change]) -> Run:
-    """A run in which each change is made to its own rows, as many as the base has, in order."""
+def rows_run(base: BaseRun, changes: Sequence[Change], layout: Layout) -> Run:
+    """A run in which each change is made to its own run, in order."""
     hooks: dict[str, RowsHook] = {}
     for row, change in enumerate(changes):
         for edit in change:
-            hooks.setdefault(edit.name, RowsHook(len(base.tokens))).edits.append((row, edit))
+            hooks.setdefault(edit.name, RowsHook(layout)).edits.append((row, edit))
     run = Run(base.model, [*base.standing, *hooks.items()])
     run.reference = {name: base.cache[name] for name in hooks}
     return run
@@ -104,7 +130,7 @@ def run_rows(base: BaseRun, changes: Sequence[Change], logits_to_keep: int = 0) 
         The logits [rows, batch, pos, d_vocab].
     """
     rows = len(changes)
-    run = rows_run(base, changes)
+    run = rows_run(base, changes, WholeRows(base))
     # Whether a token is padding is said once: rows that are all alike would be judged otherwise than one.
     told = {"attention_mask": base.real.repeat(rows, 1)} | (
         {"logits_to_keep": logits_to_keep} if logits_to_keep else {}

@@ -7,7 +7,7 @@ run it computes the same operations in the same order and offers rotated queries
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from mechwidgets.model import varlen
 from mechwidgets.model.watched import Heads, Visit, Visitor, unwatch, watch
 
 NAME = "mechwidgets"
@@ -97,7 +98,11 @@ def attention_forward(
     """
     eager = _eager(module)
     assert eager is not None  # noqa: S101 - whoever has no eager function never gets here
-    asking = [(visit, softmax) for visitor, softmax in _visitors.get(module, ()) if (visit := visitor()) is not None]
+    asked = [(visitor(), softmax) for visitor, softmax in _visitors.get(module, ())]
+    asking = [(visit, softmax) for visit, softmax in asked if visit is not None]
+    if (together := varlen.current()) is not None:
+        visit = _one_after_another([visit for visit, _ in asking] or [_as_is])
+        return _of_groups(together, visit, asked[0][1], module, query, key, value, attention_mask, **kwargs)
     if asking:
         visit = _one_after_another([visit for visit, _ in asking])
         found = offered(visit, asking[0][1], module, query, key, value, attention_mask, **kwargs)
@@ -131,16 +136,43 @@ def offered(
     """Eager attention that shows its insides to `visit(site, tensor)` and goes on with what that returns."""
     query, key = _by_position(visit, "rot_q", query), _by_position(visit, "rot_k", key)
     groups = query.shape[1] // key.shape[1]
-    scaling, softcap = options.get("scaling"), options.get("softcap")
-    scores = torch.matmul(query, _repeat(key, groups).transpose(2, 3))
-    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
+    scores = _capped(torch.matmul(query, _repeat(key, groups).transpose(2, 3)), query, options)
     if attention_mask is not None:
         scores = scores + attention_mask
     pattern = visit("pattern", _pattern(visit("attn_scores", scores), softmax, module, query.dtype))
     pattern = nn.functional.dropout(pattern, p=options.get("dropout", 0.0), training=module.training)
     return torch.matmul(pattern, _repeat(value, groups)).transpose(1, 2).contiguous(), pattern
+
+
+def _of_groups(
+    together: varlen.Varlen,
+    visit: Visit,
+    softmax: Softmax,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """The same where changed runs of one prompt stand one behind the other; scores and patterns are shown for each group of them."""
+    query = _by_position(visit, "rot_q", query)
+    z = query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[-1])
+    for group in together.showing():
+        heads = varlen.GroupHeads.of(together, group, query, key, value)
+        scores = _capped(heads.scores(), query, options)
+        if attention_mask is not None:
+            scores = scores + heads.of_queries(attention_mask)
+        pattern = visit("pattern", _pattern(visit("attn_scores", scores), softmax, module, query.dtype))
+        z[:, group.first : group.first + group.size] = heads.z(pattern)
+    return z, None
+
+
+def _capped(scores: torch.Tensor, query: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
+    """Scores as a family scales and caps them."""
+    scaling, softcap = options.get("scaling"), options.get("softcap")
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    return scores if softcap is None else torch.tanh(scores / softcap) * softcap
 
 
 def _one_after_another(visits: list[Visit]) -> Visit:
@@ -165,8 +197,10 @@ def _pattern(scores: torch.Tensor, softmax: Softmax, module: nn.Module, dtype: t
     if not softmax.sinks:
         upcast = torch.float32 if softmax.in_float32 else None
         return nn.functional.softmax(scores, dim=-1, dtype=upcast).to(dtype)
-    sinks = module.get_parameter("sinks").reshape(1, -1, 1, 1)
-    scores = torch.cat([scores, sinks.expand(scores.shape[0], -1, scores.shape[-2], -1)], dim=-1)
+    # Of groups, scores are [batch, key_value_head, run, head of it, ...].
+    heads = (1, -1) if scores.ndim == 4 else (1, scores.shape[1], 1, scores.shape[3])
+    sinks = module.get_parameter("sinks").reshape(*heads, 1, 1)
+    scores = torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1)
     scores = scores - scores.max(dim=-1, keepdim=True).values
     upcast = torch.float32 if softmax.in_float32 else scores.dtype
     return nn.functional.softmax(scores, dim=-1, dtype=upcast)[..., :-1].to(dtype)

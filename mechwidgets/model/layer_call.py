@@ -41,6 +41,20 @@ class LayerCall:
         """All arguments, those inside tuples, lists and mappings too; two calls with the same ones ask the same of a layer."""
         return list(_leaves([self.args, self.kwargs]))
 
+    def at(self, later: LayerCall, positions: torch.Tensor) -> LayerCall:
+        """The call for tokens at other positions.
+
+        Args:
+            later: the call without the first token, which tells what goes by position.
+            positions: int [n].
+
+        Raises:
+            ValueError: it cannot be told.
+        """
+        return replace(
+            self, args=_at(self.args, later.args, positions), kwargs=_at(self.kwargs, later.kwargs, positions)
+        )
+
     def repeated(self, batch: int, times: int) -> LayerCall:
         """The call for `times` copies of a batch, one after the other; what is one for all rows of a batch stays so."""
 
@@ -55,6 +69,18 @@ class LayerCall:
             return {key: repeat(one) for key, one in value.items()} if isinstance(value, dict) else value
 
         return replace(self, args=repeat(self.args), kwargs=repeat(self.kwargs))
+
+
+def _at(value: Any, later: Any, positions: torch.Tensor) -> Any:
+    if isinstance(value, torch.Tensor):
+        shapes = zip(value.shape, later.shape, strict=True)
+        along = [dim for dim, (whole, shorter) in enumerate(shapes) if whole != shorter]
+        if len(along) > 1:
+            raise ValueError(f"An argument [{', '.join(map(str, value.shape))}] goes by position twice.")
+        return value.index_select(along[0], positions.to(value.device)) if along else value
+    if isinstance(value, tuple | list):
+        return type(value)(_at(one, other, positions) for one, other in zip(value, later, strict=True))
+    return {key: _at(one, later[key], positions) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _leaves(value: Any) -> Any:

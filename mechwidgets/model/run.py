@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from mechwidgets.model import varlen
 from mechwidgets.model.hook_points import HookPoint, call_hook
 from mechwidgets.model.hooks import HEAD_SITES, HookFunction, site_of
 from mechwidgets.model.layer_call import LayerCall
@@ -289,7 +290,8 @@ def suspended() -> Iterator[None]:
     """No run is current: a model called inside a hook is a run of its own."""
     token = _current.set(())
     try:
-        yield
+        with varlen.standing(None):
+            yield
     finally:
         _current.reset(token)
 

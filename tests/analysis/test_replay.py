@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -23,6 +24,19 @@ SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q"
 INSIDE = ("pattern", "attn_scores", "result", "pre", "post", "ln1.scale", "ln2.normalized", "q_input", "mlp_in")
 # The keys and values of these are not those of a cache alone, or are not asked of it row by row.
 NOT_REPLAYED = {"bloom", "jamba", "lfm2", "qwen3_5_text"}
+# Their attention is their own code, or keeps something else than keys and values.
+IN_BATCHES = {
+    "deepseek_v3",
+    "gpt_bigcode",
+    "codegen",
+    "falcon",
+    "falcon new",
+    "falcon rw",
+    "gpt_neo",
+    "gptj",
+    "mpt",
+    "xglm",
+}
 
 
 def last(logits: torch.Tensor) -> torch.Tensor:
@@ -54,6 +68,16 @@ def one_by_one(model, tokens, changes, read=last, **options):
     return torch.cat(rows)
 
 
+def wrong(descend):
+    """Passes that end in something else."""
+
+    def descended(*given):
+        ends = descend(*given)
+        return dataclasses.replace(ends, resid=ends.resid.roll(1, -1))
+
+    return descended
+
+
 def patches(model, source, sites, **where):
     """Every layer and position of some sites, as far as the model has them."""
     _, cache = model.run_with_cache(source, names_filter=model.hook_names)
@@ -71,6 +95,7 @@ def test_every_site_of_every_family_has_the_numbers_of_whole_passes(family):
     changes = patches(model, source, (*SITES, *INSIDE))
     engine, values = replayed(model, base, changes, verify=3)
     assert (engine.refusal is not None) is (family in NOT_REPLAYED)
+    assert engine._way.varlen is (family not in NOT_REPLAYED | IN_BATCHES)
     _, expected = replayed(model, base, changes, plain=True)
     torch.testing.assert_close(values, expected, atol=2e-4, rtol=1e-4)
     assert (values[:, 0] != values[0, 0]).any()
@@ -234,7 +259,8 @@ def test_a_model_in_training_mode_is_not_replayed():
     assert "training mode" in engine.refusal
 
 
-def test_what_cannot_be_reached_is_not_computed(monkeypatch):
+@pytest.mark.parametrize("varlen", [True, False])
+def test_what_cannot_be_reached_is_not_computed(varlen, monkeypatch):
     model = tiny_model()
     fed, call = [], LayerCall.__call__
     layers = {parts.layer: index for index, parts in enumerate(model.architecture.layers)}
@@ -246,11 +272,16 @@ def test_what_cannot_be_reached_is_not_computed(monkeypatch):
     monkeypatch.setattr(LayerCall, "__call__", spy)
     changes = patches(model, SOURCE, ("resid_pre",))
     engine = engine_for(model, BASE, changes, verify=0)
+    engine._way = dataclasses.replace(engine._way, varlen=varlen)
     fed.clear()
     monkeypatch.setattr(passes, "TOKENS_A_LAYER", 0)
     done = [len(indices) for indices, _ in engine.run(changes, last)]
     # In the first layer only the position that differs does; in the others those behind it too.
     assert done[0] == 3 * 3 + 4
+    if varlen:
+        behind = 5 + 4 + 3 + 2 + 1
+        assert fed == [(0, 1, 5), (1, 1, 5 + behind), (2, 1, 5 + 2 * behind)]
+        return
     at_3, at_7 = {(0, 1, 5), (1, 2, 5), (2, 3, 5)}, {(1, 1, 1), (2, 2, 1)}
     assert at_3 | at_7 <= set(fed)
     assert all(rows <= 3 and n_pos <= 5 for _, rows, n_pos in fed)
@@ -286,8 +317,7 @@ def test_a_wrong_replay_is_an_error_and_no_number(monkeypatch):
     model = tiny_model()
     changes = patches(model, SOURCE, ("resid_pre",))
     engine = engine_for(model, BASE, changes)
-    right = replay.descend
-    monkeypatch.setattr(replay, "descend", lambda *given: right(*given).roll(1, -1))
+    monkeypatch.setattr(replay, "descend", wrong(replay.descend))
     with pytest.raises(
         RuntimeError, match=r"from those of a run of the whole model, further than rounding explains.*plain=True"
     ):
@@ -350,7 +380,7 @@ def test_an_engine_that_makes_no_change_is_caught(family, dtype, monkeypatch):
     base = last(engine_for(model, BASE, changes).logits[None])
     _, expected = replayed(model, BASE, changes, plain=True)
     effects, right = (expected - base).abs().amax(-1), replay.descend
-    monkeypatch.setattr(replay, "descend", lambda base, plan, made: right(base, plan, [()] * len(made)))
+    monkeypatch.setattr(replay, "descend", lambda base, plan, made, read: right(base, plan, [()] * len(made), read))
     missed = []
     for change, effect in zip(changes, effects.tolist(), strict=True):
         try:
@@ -368,8 +398,7 @@ def test_logits_that_are_masked_are_checked_all_the_same(monkeypatch):
         model.hf_model.lm_head.bias = torch.nn.Parameter(torch.zeros(model.cfg.d_vocab))
         model.hf_model.lm_head.bias[7] = -torch.inf
     assert list(engine_for(model, BASE, changes).run(changes, last))
-    right = replay.descend
-    monkeypatch.setattr(replay, "descend", lambda *given: right(*given).roll(1, -1))
+    monkeypatch.setattr(replay, "descend", wrong(replay.descend))
     with pytest.raises(RuntimeError, match="further than rounding explains"):
         list(engine_for(model, BASE, changes).run(changes, last))
 
