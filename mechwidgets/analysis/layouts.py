@@ -159,9 +159,9 @@ class VarlenRows:
         if site_of(name) not in PATTERN_SITES:
             edit(tensor.narrow(1, group.first + nth * group.length, group.length), now)
         elif group == self.varlen.group:
-            by_head = tensor[:, :, nth].flatten(1, 2)  # a copy where heads share keys
+            by_head = tensor[:, :, nth].flatten(1, 2).clone()
             edit(by_head, now)
-            tensor[:, :, nth] = by_head.view(tensor[:, :, nth].shape)
+            tensor[:, :, nth] = by_head.reshape(tensor[:, :, nth].shape)
 
     def ends(self, resid: torch.Tensor, positions: Sequence[int]) -> Ends:
         """As `PassLayout.ends`."""

@@ -10,7 +10,7 @@ import torch
 
 import mechwidgets as mw
 from mechwidgets.analysis import descent, passes, replay
-from mechwidgets.analysis.passes import Row, plan_passes
+from mechwidgets.analysis.passes import Row, plan_passes, plan_varlen
 from mechwidgets.analysis.replay import Replay
 from mechwidgets.analysis.rows import FunctionEdit
 from mechwidgets.model.layer_call import LayerCall
@@ -27,7 +27,6 @@ NOT_REPLAYED = {"bloom", "jamba", "lfm2", "qwen3_5_text"}
 # Their attention is their own code, or keeps something else than keys and values.
 IN_BATCHES = {
     "deepseek_v3",
-    "gpt_bigcode",
     "codegen",
     "falcon",
     "falcon new",
@@ -286,6 +285,36 @@ def test_what_cannot_be_reached_is_not_computed(varlen, monkeypatch):
     assert at_3 | at_7 <= set(fed)
     assert all(rows <= 3 and n_pos <= 5 for _, rows, n_pos in fed)
     assert len(fed) == 3 + 4 * 2
+
+
+def test_passes_of_rows_one_behind_the_other_are_as_full_as_they_may_be():
+    model = tiny_model()
+    room = passes.Room(model, 1, 64, 10**9)
+    rows = [Row(index, index % 30, index // 30) for index in range(30 * 64)]
+    plans = plan_varlen(rows, room)
+    assert sorted(row.index for plan in plans for row in plan.rows) == list(range(30 * 64))
+    tokens = [sum(64 - row.position for row in plan.rows) for plan in plans]
+    assert max(tokens) <= passes.TOKENS_A_PASS["cpu"]
+    assert all(before + after > passes.TOKENS_A_PASS["cpu"] for before, after in itertools.pairwise(tokens))
+    layers = [row.layer for plan in plans for row in plan.rows]
+    assert layers == sorted(layers)
+    small = passes.Room(model, 1, 64, passes.bytes_of_row(model.cfg, 1, 64))
+    assert all(len(plan.rows) == 1 or plan.start > 0 for plan in plan_varlen(rows, small))
+
+
+def test_a_function_may_run_the_model_while_rows_stand_one_behind_the_other():
+    model, name = tiny_model(), "blocks.1.hook_resid_pre"
+    expected = model(BASE)
+
+    def changed(resid):
+        torch.testing.assert_close(model(BASE), expected)
+        return resid * 1.5
+
+    engine, values = replayed(model, BASE, [(FunctionEdit(name, changed),)])
+    assert engine._way.varlen
+    with torch.no_grad():
+        logits = model.run_with_hooks(BASE, fwd_hooks=[(name, lambda resid, hook: resid * 1.5)])
+    torch.testing.assert_close(values, last(logits[None]), atol=1e-4, rtol=1e-4)
 
 
 def test_passes_are_cut_by_what_they_cost_and_by_what_fits():
