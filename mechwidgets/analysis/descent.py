@@ -16,6 +16,7 @@ from mechwidgets.analysis.passes import Plan, Row
 from mechwidgets.analysis.rows import Change, rows_run
 from mechwidgets.model import attention
 from mechwidgets.model.errors import first_line
+from mechwidgets.model.hooks import site_name
 from mechwidgets.model.memory import is_out_of_memory
 from mechwidgets.model.run import in_run
 from mechwidgets.model.varlen import standing
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 # How far logits may be from a plain run's, in units in the last place of the largest.
 ROUNDING = {torch.float32: 256, torch.float64: 256}
 ROUNDING_OF_HALVES = 16
+# Where one of these is changed, the MLP of the last layer is computed at all positions.
+FROM_MLP_ON = (
+    "mlp_in",
+    "pre",
+    "pre_linear",
+    "post",
+    "router_logits",
+    "ln2_post.scale",
+    "ln2_post.normalized",
+    "mlp_out",
+    "resid_post",
+)
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,16 @@ def descend(base: BaseRun, plan: Plan, changes: Sequence[Change], positions: Seq
     model = base.model
     layout: VarlenRows | BatchRows = VarlenRows(base, plan) if plan.varlen else BatchRows(base, plan)
     run = rows_run(base, changes, layout)
+    last = base.n_layers - 1
+    behind = [site_name(site, last) for site in FROM_MLP_ON]
 
     def go() -> torch.Tensor:
         resid = None
         for layer in range(plan.rows[0].layer, base.n_layers):
             resid = layout.join(resid, layer)
             run.begin_pass(layout.now())
+            if layer == last and isinstance(layout, VarlenRows) and not any(map(run.wants, behind)):
+                layout.trim(positions)
             resid = layout.call(layer)(model.architecture.layers[layer].layer, resid)
         assert resid is not None  # noqa: S101 - a plan has rows, and they have layers
         return resid

@@ -163,6 +163,15 @@ class VarlenRows:
             edit(by_head, now)
             tensor[:, :, nth] = by_head.reshape(tensor[:, :, nth].shape)
 
+    def trim(self, positions: Sequence[int]) -> None:
+        """Want the MLP at these positions of each run alone, from now on."""
+        ends = [
+            torch.arange(group.first, group.first + group.size).view(group.rows, -1)[:, some].flatten()
+            for group in self.varlen.groups
+            if (some := [position - group.start for position in positions if position >= group.start])
+        ]
+        self.varlen.wanted = torch.cat(ends)
+
     def ends(self, resid: torch.Tensor, positions: Sequence[int]) -> Ends:
         """As `PassLayout.ends`."""
         computed, at = [], []

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from mechwidgets.model import attention, handlers
+from mechwidgets.model import attention, handlers, varlen
 from mechwidgets.model.architectures import Architecture, LayerParts
 from mechwidgets.model.config import ModelConfig
 from mechwidgets.model.handlers import Handler
@@ -71,6 +71,8 @@ class Instrument:
         self._after(architecture.embed, handlers.whole(self._place("embed"), architecture.embed_multiplier))
         if architecture.pos_embed is not None:
             self._after(architecture.pos_embed, handlers.one_row(self._place("pos_embed")))
+        # Before all else, so that places behind it see what is whole.
+        self._trimmed(architecture.layers[-1].mlp)
         for index, parts in enumerate(architecture.layers):
             self._layer(parts, index)
         if architecture.final_norm is not None:
@@ -184,6 +186,26 @@ class Instrument:
                 self._after(projection.module, handlers.some_features(projection.features, self._place(site, layer)))
         if parts.post is not None:
             self._before(parts.post, handlers.whole(self._place("post", layer)))
+
+    def _trimmed(self, mlp: nn.Module) -> None:
+        """Let an MLP compute no more than is wanted of it. What stands for the rest is read by nobody."""
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            together = varlen.current()
+            if together is None or len(args) != 1 or kwargs or args[0].ndim != 3:
+                return None
+            return (together.trimmed(args[0]),), kwargs
+
+        def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+            together = varlen.current()
+            if together is None:
+                return None
+            several = isinstance(output, tuple)
+            whole = together.whole(output[0] if several else output)
+            return (whole, *output[1:]) if several else whole
+
+        self.handles.append(mlp.register_forward_pre_hook(ModuleHook(before), with_kwargs=True))
+        self.handles.append(mlp.register_forward_hook(ModuleHook(after)))
 
     def _norm(self, module: nn.Module | None, which: str, layer: int | None) -> None:
         norm = None if module is None else self.norms.get(module)

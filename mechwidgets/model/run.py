@@ -154,7 +154,7 @@ class Run:
     @property
     def has_work(self) -> bool:
         """Whether anything is to be done at any place."""
-        return bool(self._wanted) or self.stop_at_layer is not None
+        return bool(self._wanted) or self.stop_at_layer is not None or varlen.current() is not None
 
     def wants(self, name: str) -> bool:
         """Whether anything is to be done at a place."""

@@ -44,12 +44,32 @@ class Varlen:
         groups: in order, one directly behind the other.
         keys, values: of the unchanged prompt in the layer that is computed, [batch, key_value_head, pos, d_head].
         group: the one whose scores or pattern are just being shown.
+        wanted: the positions of the pass, int [n], for which the MLP of the layer is all that is wanted; None for all.
     """
 
     groups: list[Group] = field(default_factory=list)
     keys: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     values: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     group: Group | None = None
+    wanted: torch.Tensor | None = None
+    _trimmed_from: int = 0
+
+    def trimmed(self, given: torch.Tensor) -> torch.Tensor:
+        """What an MLP is given [batch, pos, ...], at the positions for which it is wanted."""
+        if self.wanted is None:
+            return given
+        self._trimmed_from = given.shape[1]
+        return given[:, self.wanted.to(given.device)]
+
+    def whole(self, output: torch.Tensor) -> torch.Tensor:
+        """What an MLP makes of what was trimmed, [batch, pos, d_model] or [batch * pos, d_model]; 0 where it was not wanted."""
+        if not self._trimmed_from or self.wanted is None:
+            return output
+        some = output.view(-1, len(self.wanted), output.shape[-1])
+        whole = some.new_zeros(len(some), self._trimmed_from, some.shape[-1])
+        self._trimmed_from = 0
+        whole[:, self.wanted.to(some.device)] = some
+        return whole if output.ndim == 3 else whole.flatten(0, 1)
 
     def showing(self) -> Iterator[Group]:
         """The groups, each the one that is shown while it is computed."""
