@@ -30,12 +30,14 @@ _PUBLIC = {
     "ProbDiff": "mechwidgets.analysis.metrics",
     "Rank": "mechwidgets.analysis.metrics",
     "SequenceLogProb": "mechwidgets.analysis.metrics",
+    "logit_attribution": "mechwidgets.analysis.logit_attribution",
     "logit_lens": "mechwidgets.analysis.logit_lens",
     "head_scores": "mechwidgets.analysis.heads",
     "datasets": "mechwidgets.analysis",
     "patching": "mechwidgets.analysis",
     "load": "mechwidgets.analysis.result_file",
     "AttentionView": "mechwidgets.widgets.attention",
+    "AttributionView": "mechwidgets.widgets.attribution",
     "LogitLensView": "mechwidgets.widgets.logit_lens",
     "PatchingResultView": "mechwidgets.widgets.patching_result",
     "PatchingView": "mechwidgets.widgets.patching",
@@ -53,6 +55,7 @@ __all__ = [
     "KL",
     "ActivationCache",
     "AttentionView",
+    "AttributionView",
     "FactoredMatrix",
     "HookedModel",
     "Intervention",
@@ -76,6 +79,7 @@ __all__ = [
     "datasets",
     "head_scores",
     "load",
+    "logit_attribution",
     "logit_lens",
     "mean_ablate",
     "patch_from",
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
     from mechwidgets.analysis import datasets as datasets
     from mechwidgets.analysis import patching as patching
     from mechwidgets.analysis.heads import head_scores as head_scores
+    from mechwidgets.analysis.logit_attribution import logit_attribution as logit_attribution
     from mechwidgets.analysis.logit_lens import logit_lens as logit_lens
     from mechwidgets.analysis.metrics import KL as KL
     from mechwidgets.analysis.metrics import LogitDiff as LogitDiff
@@ -108,6 +113,7 @@ if TYPE_CHECKING:
     from mechwidgets.model.interventions import steer as steer
     from mechwidgets.model.prompt_pair import PromptPair as PromptPair
     from mechwidgets.widgets.attention import AttentionView as AttentionView
+    from mechwidgets.widgets.attribution import AttributionView as AttributionView
     from mechwidgets.widgets.interventions import Interventions as Interventions
     from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView
     from mechwidgets.widgets.patching import PatchingView as PatchingView

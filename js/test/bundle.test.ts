@@ -2,6 +2,7 @@
 import { expect, it, onTestFinished } from "vitest";
 import { commands } from "vitest/browser";
 import attention from "../../tests/fixtures/attention.json";
+import attribution from "../../tests/fixtures/attribution.json";
 import logitLens from "../../tests/fixtures/logit_lens.json";
 import patching from "../../tests/fixtures/patching.json";
 import patterns from "../../tests/fixtures/patterns.json";
@@ -17,6 +18,7 @@ interface WidgetModule {
 
 const FIXTURES: Record<string, Fixture> = {
   attention,
+  attribution,
   logit_lens: logitLens,
   patching,
   patterns,

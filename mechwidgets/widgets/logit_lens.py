@@ -17,7 +17,7 @@ from mechwidgets.model.places import check_range
 from mechwidgets.model.prompt_pair import check_answer
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.rpc import Handler, Request
-from mechwidgets.widgets.view import Answer, ModelView, refusing
+from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
 # What the numbers of all cells may take of a saved notebook, in which they are a third longer; long prompts show fewer top tokens before they are asked for.
 NUMBER_BYTES = 190_000
@@ -64,7 +64,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
     """
 
     inputs = ("prompt", "compare", "stream", "target", "tuned", "prepend_bos")
-    settings = ("color_by", "layer", "position")
+    settings = ("color_by", "layer", "position", "tuned_lens")
 
     prompt = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -74,6 +74,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
     target = traitlets.Union([traitlets.Unicode(""), traitlets.Int()]).tag(sync=True)
     target_text = traitlets.Unicode("").tag(sync=True)
     tuned = traitlets.Bool(False).tag(sync=True)
+    tuned_lens = traitlets.Any(None)
     has_tuned_lens = traitlets.Bool(False).tag(sync=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     compare_tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -119,7 +120,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         if tuned_lens is not None and isinstance(model, HookedModel):
             translation(model, tuned_lens)
         color_by = color_by or ("divergence" if compare else "probability")
-        super().__init__(model, inputs, color_by=color_by, **settings)
+        super().__init__(model, inputs, color_by=color_by, tuned_lens=tuned_lens, **settings)
 
     @property
     def lens(self) -> Any:
@@ -220,6 +221,12 @@ class LogitLensView(ModelView, kind="logit_lens"):
     @traitlets.validate("compare", "stream", "target", "tuned")
     def _ask_before_changing(self, proposal: Any) -> Any:
         return self._ask_before_accepting(proposal)
+
+    @traitlets.validate("tuned_lens")
+    def _made_with(self, proposal: Any) -> Any:
+        if proposal["value"] is not self._tuned_lens:
+            raise RefusedError("A picture keeps the tuned lens that it was made with. Make another picture.")
+        return proposal["value"]
 
     @traitlets.validate("layer")
     def _layer_in_range(self, proposal: Any) -> int | None:

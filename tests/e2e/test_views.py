@@ -209,6 +209,43 @@ def test_the_lens_follows_a_token_compares_prompts_and_reads_what_components_wri
     assert page.execute("print(lens.compare, lens.lens['divergence'].shape)") == "The capital of Italy is (31, 5)\n"
 
 
+def test_attribution_names_the_head_that_matters_and_follows_what_is_switched_off(open_notebook):
+    page = open_notebook(
+        [MODEL, f'attribution = mw.AttributionView(model, "{CLEAN}", " Mary", " John")\nattribution', REMEMBER]
+    )
+    view = page.wait_for_view("attribution")
+    expect(view).to_contain_text("is what the parts add up to; the model itself says +6.12")
+    view.get_by_role("button", name="L23H3").click()
+    panel = view.get_by_role("region", name="Head L23H3")
+    expect(panel).to_contain_text("·John")
+    page.page.wait_for_timeout(100)
+    assert page.execute("print(attribution.layer, attribution.head)") == "23 3\n"
+    panel.get_by_role("button", name="Switch head off").click()
+    expect(view).not_to_contain_text("the model itself says +6.12")
+    expect(view.locator(".mw-attribution")).to_have_attribute("data-stale", "false")
+    expect(panel).to_contain_text("adds 0")
+    assert page.execute("print(attribution.interventions, attribution.total < 5)") == (
+        "[Intervention('z', layer=23, head=3)] True\n"
+    )
+    assert page.execute(UNTOUCHED) == "True\n"
+    view.get_by_role("button", name="Undo L23H3").click()
+    expect(view).to_contain_text("the model itself says +6.12")
+    view.get_by_role("combobox", name="after position").select_option("4")
+    expect(view).to_contain_text("after ·went")
+    view.get_by_role("textbox", name="Answer").fill(" Mary Ann")
+    view.get_by_role("textbox", name="Answer").press("Enter")
+    expect(view.get_by_role("alert")).to_contain_text("Answer ' Mary Ann' is 2 tokens")
+    view.get_by_role("textbox", name="Answer").fill(" Mary")
+    view.get_by_role("textbox", name="Answer").press("Enter")
+    wait_ready(view)
+    grid = view.get_by_role("grid", name="What attention and MLP of each layer add")
+    grid.focus()
+    page.page.keyboard.press("Control+Home")
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("Enter")
+    expect(view.get_by_role("region", name="MLP of layer 0")).to_contain_text("of 1536")
+
+
 PAIR = (
     f'patching = mw.PatchingView(model, clean="{CLEAN}", corrupted="{CLEAN.replace("John gave", "Mary gave")}",'
     ' answer=" Mary", wrong=" John")\npatching'

@@ -32,6 +32,7 @@ OFF = {"site": "z", "layer": 23, "head": 3, "position": None, "op": "zero", "val
 def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     """The traits of each picture, and some of its answers."""
     attention = mw.AttentionView(model, CLEAN, layer=23, head=3)
+    attribution = mw.AttributionView(model, CLEAN, " Mary", " John")
     lens = mw.LogitLensView(model, "The capital of France is")
     patching = mw.PatchingView(model, CLEAN, CORRUPTED, " Mary", " John")
     for site in ("pattern", "z", "resid_pre"):
@@ -64,6 +65,10 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
             ("patterns", {"heads": [[0, 0]]}),
             ("predict", {"interventions": []}),
             ("predict", {"interventions": [OFF]}),
+        ],
+        attribution: [
+            ("component", {"part": "head", "layer": 23, "head": 3, "neuron": None}),
+            ("component", {"part": "mlp", "layer": 29, "head": None, "neuron": None}),
         ],
         lens: [("column", {"position": 4, "follow": [model.to_single_token(" Paris")], "typed": None})],
         patching: [("sweep", {"site": "resid_pre"})],

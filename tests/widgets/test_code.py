@@ -27,6 +27,7 @@ def drawn_by(code, **scope):
 
 STATES = {
     mw.AttentionView: {"layer": 2, "head": 1, "title": "A title", "interventions": [mw.ablate(head=(1, 2))]},
+    mw.AttributionView: {"answer": " John", "layer": 1, "part": "mlp", "neuron": 3, "position": 2},
     mw.LogitLensView: {"color_by": "entropy", "position": 1, "prepend_bos": True},
     mw.PatchingView: {"scale": "raw", "site": "z", "layer": 1},
 }
@@ -49,6 +50,18 @@ def test_code_leaves_out_what_a_picture_has_by_itself():
         "import mechwidgets as mw\n\n# model: 'tiny llama', as the picture had it.\n"
         f"mw.LogitLensView(\n    model,\n    prompt={PROMPT!r},\n)\n"
     )
+
+
+def test_code_names_what_cannot_be_written_out():
+    model = tiny_model()
+
+    def tuned_lens(resid, layer):
+        return resid * 2
+
+    view = mw.LogitLensView(model, PROMPT, tuned_lens=tuned_lens, stream="resid_pre", target=" John")
+    code = view.to_code()
+    assert "# tuned_lens: " in code
+    assert traits(drawn_by(code, model=model, tuned_lens=tuned_lens)) == traits(view)
 
 
 def test_code_follows_clicks_and_shared_objects():

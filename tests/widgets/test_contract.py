@@ -18,6 +18,7 @@ VIEWS = {
     view.kind: view
     for view in (
         mw.AttentionView,
+        mw.AttributionView,
         mw.LogitLensView,
         mw.PatchingView,
         mw.PatternsView,

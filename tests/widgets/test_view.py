@@ -16,9 +16,20 @@ from tests.widgets.asking import ask
 
 PROMPT = "When Mary gave John a drink"
 PAIR = {"clean": "Mary gave a drink to", "corrupted": "John gave a drink to", "answer": " Mary", "wrong": " John"}
-ARGUMENTS = {mw.AttentionView: {"prompt": PROMPT}, mw.LogitLensView: {"prompt": PROMPT}, mw.PatchingView: PAIR}
-COMPUTED = {mw.AttentionView: "thumbnails", mw.LogitLensView: "tokens", mw.PatchingView: "results"}
+ARGUMENTS = {
+    mw.AttentionView: {"prompt": PROMPT},
+    mw.AttributionView: {"prompt": PROMPT},
+    mw.LogitLensView: {"prompt": PROMPT},
+    mw.PatchingView: PAIR,
+}
+COMPUTED = {
+    mw.AttentionView: "thumbnails",
+    mw.AttributionView: "total",
+    mw.LogitLensView: "tokens",
+    mw.PatchingView: "results",
+}
 OUT_OF_RANGE = {
+    mw.AttributionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.AttentionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.PatchingView: ("position", "Position 999 is out of range: there are 5, 0 to 4."),

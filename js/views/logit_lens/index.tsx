@@ -154,7 +154,7 @@ function Notes({ port, lens }: PartProps) {
   const tuned = useTrait(port, "tuned").value;
   if (isComponent(lens.stream)) {
     return (
-      <p class="mw-note" role="note">
+      <p class="mw-lens-note" role="note">
         Each row is read as if this component's output were the whole stream: what it writes towards, not what
         the model would say.
       </p>
@@ -162,7 +162,7 @@ function Notes({ port, lens }: PartProps) {
   }
   if (!tuned) return null;
   return (
-    <p class="mw-note" role="note">
+    <p class="mw-lens-note" role="note">
       The stream goes through the translators of the given tuned lens before the final norm and the
       unembedding; the output row does not.
     </p>

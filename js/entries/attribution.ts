@@ -1,0 +1,4 @@
+import { define } from "../hosts/anywidget";
+import { attribution } from "../views/attribution";
+
+export default define("attribution", attribution);

@@ -1,0 +1,247 @@
+/** The chosen component: what it adds, what it writes towards, what it is made of; or which components add most. */
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+import { Button, ErrorLine } from "../../core/components";
+import { formatNumber } from "../../core/format";
+import { useFrame } from "../../core/frame";
+import type { Port } from "../../core/port";
+import { useRequest } from "../../core/request";
+import { quoteToken, tokenLabel } from "../../core/tokens";
+import type { Component, Parts } from "./parts";
+import type { ComponentAnswer, NeuronsAnswer, Traits } from "./traits";
+import { componentName, share, shortName, signed } from "./words";
+
+const LISTED = 12;
+
+export interface PanelProps {
+  parts: Parts;
+  chosen: Component | null;
+  onChoose: (component: Component | null) => void;
+  /** A head can be switched off and on. */
+  onToggle: (layer: number, head: number) => void;
+  isOff: (layer: number, head: number) => boolean;
+}
+
+export function LargestPanel({ parts, onChoose }: PanelProps) {
+  return (
+    <section class="mw-attribution-panel" aria-label="The largest parts">
+      <strong>Largest heads and MLPs</strong>
+      <Bars
+        rows={parts.largest(LISTED).map((component) => ({
+          key: shortName(component),
+          name: shortName(component),
+          value: parts.value(component),
+          onClick: () => onChoose(component),
+        }))}
+      />
+      <div class="mw-muted">Click a component for the tokens that it writes towards.</div>
+    </section>
+  );
+}
+
+export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen: Component; of: unknown }) {
+  const { port, parts, chosen, onChoose, onToggle, isOff } = props;
+  const { live } = useFrame().capabilities.value;
+  const { answer, request } = useComponent(port, chosen, props.of);
+  const value = chosen.neuron === null ? parts.value(chosen) : (answer?.neurons?.value ?? Number.NaN);
+  const { layer, head } = chosen;
+  return (
+    <section class="mw-attribution-panel" aria-label={componentName(chosen)}>
+      <div class="mw-attribution-title">
+        <strong>{componentName(chosen)}</strong>
+        <span class="mw-space" />
+        <Button onClick={() => onChoose(null)}>Close</Button>
+      </div>
+      <div>
+        adds <strong>{Number.isNaN(value) ? "…" : signed(value)}</strong>{" "}
+        <span class="mw-muted">{share(value, parts.total)}</span>
+      </div>
+      {answer && answer.on_wrong !== null && (
+        <div class="mw-muted">
+          {signed(answer.on_answer)} to the logit of {quoteToken(port.get("answer_text"))},{" "}
+          {signed(answer.on_wrong)} to that of {quoteToken(port.get("wrong_text"))}
+        </div>
+      )}
+      {chosen.neuron !== null && answer?.neurons?.activation != null && (
+        <div class="mw-muted">activation {formatNumber(answer.neurons.activation)}</div>
+      )}
+      {live && layer !== null && head !== null && (
+        <div>
+          <Button onClick={() => onToggle(layer, head)}>
+            Switch head {isOff(layer, head) ? "on" : "off"}
+          </Button>
+        </div>
+      )}
+      <ErrorLine request={request} />
+      {!live && !answer && <div class="mw-muted">What it writes towards takes a running kernel.</div>}
+      {answer && <Writes answer={answer} stale={request.pending.value} />}
+      {layer !== null && chosen.part === "attn" && head === null && (
+        <HeadsOf {...{ parts, layer, onChoose }} />
+      )}
+      {answer?.neurons && layer !== null && (
+        <Neurons neurons={answer.neurons} chosen={chosen} onChoose={onChoose} />
+      )}
+    </section>
+  );
+}
+
+/** What the kernel says of a component; null until it is of this one. */
+function useComponent(port: Port<Traits>, chosen: Component, of: unknown) {
+  const { live } = useFrame().capabilities.value;
+  const request = useRequest<ComponentAnswer, Traits>(port, "component");
+  const key = JSON.stringify(chosen);
+  const known = useSignal<{ key: string; of: unknown; answer: ComponentAnswer } | null>(null);
+  const ask = async () => {
+    const { part, layer, head, neuron } = chosen;
+    const which = neuron !== null ? "neuron" : head !== null ? "head" : part;
+    const answer = await request.send({ part: which, layer, head, neuron });
+    if (answer) known.value = { key, of, answer };
+  };
+  useEffect(() => {
+    if (live) void ask();
+  }, [key, of, live]);
+  return { request, answer: known.value?.key === key ? known.value.answer : null };
+}
+
+function Writes({ answer, stale }: { answer: ComponentAnswer; stale: boolean }) {
+  const most = Math.max(...[...answer.up_values.data, ...answer.down_values.data].map(Math.abs), 1e-9);
+  const list = (title: string, tokens: readonly string[], values: Float32Array) => (
+    <div class="mw-writes">
+      <div class="mw-muted">{title}</div>
+      <Bars
+        code
+        most={most}
+        rows={tokens.map((token, at) => ({
+          key: `${at} ${token}`,
+          name: tokenLabel(token),
+          title: quoteToken(token),
+          value: values[at] ?? Number.NaN,
+        }))}
+      />
+    </div>
+  );
+  return (
+    <div aria-busy={stale} class="mw-writes-both" data-stale={stale}>
+      {list("writes towards (raises their logits)", answer.up, answer.up_values.data)}
+      {list("writes away from (lowers them)", answer.down, answer.down_values.data)}
+    </div>
+  );
+}
+
+function HeadsOf({ parts, layer, onChoose }: Pick<PanelProps, "parts" | "onChoose"> & { layer: number }) {
+  const heads = Array.from({ length: parts.heads }, (_, head) => head)
+    .filter((head) => !Number.isNaN(parts.head(layer, head)))
+    .sort((one, two) => Math.abs(parts.head(layer, two)) - Math.abs(parts.head(layer, one)));
+  if (heads.length === 0) return null;
+  const bias = parts.headBias(layer);
+  return (
+    <div>
+      <div class="mw-muted">its heads</div>
+      <Bars
+        rows={heads.slice(0, LISTED).map((head) => ({
+          key: String(head),
+          name: `H${head}`,
+          value: parts.head(layer, head),
+          onClick: () => onChoose({ part: "attn", layer, head, neuron: null }),
+        }))}
+      />
+      <Sums
+        rows={[
+          ["other heads", heads.slice(LISTED).reduce((sum, head) => sum + parts.head(layer, head), 0)],
+          ["biases", Math.abs(bias) > 1e-5 ? bias : 0],
+        ]}
+      />
+    </div>
+  );
+}
+
+interface NeuronsProps {
+  neurons: NeuronsAnswer;
+  chosen: Component;
+  onChoose: (component: Component) => void;
+}
+
+function Neurons({ neurons, chosen, onChoose }: NeuronsProps) {
+  const { index, values, activations } = neurons;
+  return (
+    <div>
+      <div class="mw-muted">its neurons that add most, of {neurons.count}; activations in brackets</div>
+      <Bars
+        rows={[...index.data].map((neuron, at) => ({
+          key: String(neuron),
+          name: `N${neuron} (${formatNumber(activations.data[at] ?? Number.NaN)})`,
+          value: values.data[at] ?? Number.NaN,
+          pressed: chosen.neuron === neuron,
+          onClick: () => onChoose({ ...chosen, neuron: chosen.neuron === neuron ? null : neuron }),
+        }))}
+      />
+      <Sums
+        rows={[
+          ["other neurons", neurons.others],
+          ["biases", Math.abs(neurons.bias) > 1e-5 ? neurons.bias : 0],
+        ]}
+      />
+    </div>
+  );
+}
+
+/** What a list leaves out, so that it adds up. */
+function Sums({ rows }: { rows: readonly (readonly [string, number])[] }) {
+  const told = rows.filter(([, value]) => value !== 0);
+  if (told.length === 0) return null;
+  return <div class="mw-muted">and {told.map(([name, value]) => `${name} ${signed(value)}`).join(", ")}</div>;
+}
+
+interface BarRow {
+  key: string;
+  name: string;
+  title?: string;
+  value: number;
+  pressed?: boolean;
+  onClick?: () => void;
+}
+
+function Bars({ rows, most, code }: { rows: readonly BarRow[]; most?: number; code?: boolean }) {
+  const end = most ?? Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-9);
+  return (
+    <ul class="mw-signed-bars">
+      {rows.map(({ key, name, title, value, pressed, onClick }) => (
+        <li key={key}>
+          <Name {...{ title, pressed, onClick, code }}>{name}</Name>
+          <span class="mw-signed-bar" aria-hidden="true">
+            <span
+              class={value < 0 ? "mw-lowers" : "mw-raises"}
+              style={{ width: `${(50 * Math.abs(value)) / end}%` }}
+            />
+          </span>
+          <span class="mw-signed-number">{signed(value)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+interface NameProps {
+  title: string | undefined;
+  pressed: boolean | undefined;
+  onClick: (() => void) | undefined;
+  code: boolean | undefined;
+  children: ComponentChildren;
+}
+
+function Name({ title, pressed, onClick, code, children }: NameProps) {
+  const style = `mw-signed-name ${code ? "mw-code" : ""}`;
+  if (!onClick) {
+    return (
+      <span class={style} title={title}>
+        {children}
+      </span>
+    );
+  }
+  return (
+    <button type="button" class={`${style} mw-link`} title={title} aria-pressed={pressed} onClick={onClick}>
+      {children}
+    </button>
+  );
+}
