@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import traitlets
 
 from mechwidgets.analysis.axes import NEURON_SITES, SITES, Axes
-from mechwidgets.analysis.metrics import KL, LogitDiff, LogProb, Metric, Prob, ProbDiff, Rank
-from mechwidgets.analysis.question import DIRECTIONS
+from mechwidgets.analysis.joint_effect import JointEffect, joint_effect
+from mechwidgets.analysis.metrics import KL, BoundMetric, LogitDiff, LogProb, Metric, Prob, ProbDiff, Rank
+from mechwidgets.analysis.question import DIRECTIONS, Question
 from mechwidgets.analysis.result import PatchingResult
 from mechwidgets.analysis.resume import SavedSweep
 from mechwidgets.analysis.sweep import Cells, PairSweep
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest, site_of
+from mechwidgets.model.intervention import Intervention
+from mechwidgets.model.interventions import patch_from
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
@@ -35,6 +39,21 @@ METRICS: dict[str, Callable[[str, str], Metric]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the kernel keeps of a question.
+
+    Attributes:
+        question: the pair of prompts.
+        metric: what is read.
+        found: by site, what has been found of it: a sweep until all has, then its result.
+    """
+
+    question: Question
+    metric: BoundMetric
+    found: dict[str, SavedSweep | PatchingResult]
+
+
 class PatchingView(PatchingTraits, ModelView, kind="patching"):
     """Activation patching over a pair of prompts: activations of one run are put into the other, one cell at a time.
 
@@ -52,11 +71,13 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         scale: "normalized" (0 = corrupted run, 1 = clean run) or "raw" (the metric's unit).
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
         settings: `reach` (the colours end at the other of the "baselines", or at the largest of the "values"), `layer`, `head` and `position`, `title`, and what
-            every ipywidget takes (`layout`, `tabbable`, `tooltip`).
+            every ipywidget takes (`layout`, `tabbable`, `tooltip`); `interventions` (what is pinned to begin with, such as
+            `[mw.patch_from(clean, "z", 23, head=3, model=model)]`; or an `mw.Interventions` that other pictures share).
 
     Attributes:
         site, metric, direction, scale: assign to change what is shown.
         layer, head, position: the chosen place, each a number or None.
+        interventions: what is pinned, a list of Intervention: carried out together on the run that is changed. Another pair takes patches out of it.
         result: the numbers of the site that is shown.
 
     Raises:
@@ -65,7 +86,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
     """
 
     inputs = ("clean", "corrupted", "answer", "wrong", "metric", "direction", "prepend_bos")
-    settings = ("site", "scale", "reach", "layer", "head", "position")
+    settings = ("site", "scale", "reach", "layer", "head", "position", "interventions")
 
     prepend_bos = traitlets.Bool(None, allow_none=True)
     metrics = traitlets.List(traitlets.Unicode(), list(METRICS)).tag(sync=True)
@@ -111,8 +132,14 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
             with suspended():
                 if self.results[self.site] is None:
                     self._fill(self.site)
-            result: PatchingResult = self._data[self.site]
+            result: PatchingResult = self._data.found[self.site]
             return result
+
+    def joint_effect(self) -> JointEffect:
+        """What the metric becomes with all `interventions` together and with each alone, in the run that is changed; whole forward passes."""
+        with self._turn, suspended():
+            asked: Asked = self._data
+            return joint_effect(self.model, asked.question.base_tokens, asked.metric, self.interventions)
 
     def _check_input(self, name: str, value: Any) -> None:
         if name not in ("answer", "wrong") or isinstance(value, str):
@@ -138,9 +165,19 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
             "absent": {one: to_wire(~its.exists) for one, its in axes.items() if not its.exists.all()},
             "clean_metric": first.clean_metric,
             "corrupted_metric": first.corrupted_metric,
+            "interventions": self._still_meant(inputs),
             **({"position": None} if (self.position or 0) >= first.question.n_pos else {}),
         }
-        return Answer(traits, {site: SavedSweep(first)})
+        return Answer(traits, Asked(first.question, first.metric, {site: SavedSweep(first)}))
+
+    def _still_meant(self, inputs: Mapping[str, Any]) -> list[Intervention]:
+        """The interventions without those that put in what another run has: pins of another pair, or of the other direction."""
+        if not self._answer_is_there:
+            return list(self.interventions)
+        before = self._answer.inputs
+        if all(before[name] == inputs[name] for name in ("clean", "corrupted", "direction", "prepend_bos")):
+            return list(self.interventions)
+        return [one for one in self.interventions if one.op != "patch"]
 
     @property
     def _answer_is_there(self) -> bool:
@@ -154,13 +191,28 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
 
     def _found(self, site: str) -> SavedSweep:
         """What has been found of a site; when all has, the result takes its place, and what the sweep held of the model's runs is let go."""
-        if site not in self._data:
-            self._data[site] = SavedSweep(self._sweep(site, **self._answer.inputs))
-        found: SavedSweep = self._data[site]
-        return found
+        found: dict[str, Any] = self._data.found
+        if site not in found:
+            found[site] = SavedSweep(self._sweep(site, **self._answer.inputs))
+        saved: SavedSweep = found[site]
+        return saved
 
     def _handlers(self) -> Mapping[str, Handler]:
-        return {"sweep": self._run_sweep, "set_inputs": self._take_inputs}
+        return {"sweep": self._run_sweep, "set_inputs": self._take_inputs, "pin": self._pin, "joint": self._joint}
+
+    def _pin(self, request: Request, site: str, **place: int | None) -> dict[str, Any]:
+        """Add what one cell puts in to the interventions."""
+        where = {name: place.get(name) for name in ("layer", "head", "position")}
+        asked: Asked = self._data
+        pinned = patch_from(asked.question.source_tokens, site, **where, model=self.model)
+        request.check()
+        self.interventions = [*self.interventions, pinned]
+        return {}
+
+    def _joint(self, request: Request) -> dict[str, Any]:
+        """What the interventions do together and each alone."""
+        found = self.joint_effect()
+        return {"together": found.together, "alone": list(found.alone)}
 
     def _take_inputs(self, request: Request, **inputs: Any) -> dict[str, Any]:
         unknown = set(inputs) - set(self.inputs)
@@ -195,7 +247,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
                 )
                 untold = Cells.none()
             request.check()
-        self._data[site] = found.result()
+        self._data.found[site] = found.result()
         self.results = {**self.results, site: to_wire(found.values)}
 
     @traitlets.validate("metric", "direction")
@@ -210,6 +262,13 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
                 f"The picture does not patch {site!r}.{nearest(site, self.sites)} Sites: {', '.join(self.sites)}."
             )
         return site
+
+    @traitlets.validate("interventions")
+    def _interventions_fit(self, proposal: Any) -> list[Intervention]:
+        with refusing():
+            for intervention in proposal["value"]:
+                intervention.check(self.model)
+        return list(proposal["value"])
 
     @traitlets.validate("layer", "head", "position")
     def _place_is_there(self, proposal: Any) -> int | None:

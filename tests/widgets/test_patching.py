@@ -72,7 +72,7 @@ def test_result_is_there_without_a_front_end(view):
 
 
 def test_what_a_finished_sweep_held_of_the_runs_is_let_go(view):
-    held = weakref.ref(view._data["resid_pre"].sweep.base)
+    held = weakref.ref(view._data.found["resid_pre"].sweep.base)
     before = view.result
     gc.collect()
     assert held() is None
@@ -311,3 +311,110 @@ def test_only_what_the_shown_site_needs_is_run_first(monkeypatch):
     view = mw.PatchingView(tiny_model(), CLEAN, CORRUPTED, " Mary", " John", site="z")
     view.metric = "Prob"
     assert asked == ["z", "z"]
+
+
+def pin(view, site, **place):
+    return ask(view, "pin", site=site, **place)
+
+
+@pytest.mark.parametrize(
+    ("site", "place"),
+    [
+        ("resid_pre", {"position": 6}),
+        ("mlp_out", {"position": 8}),
+        ("z", {"head": 2}),
+        ("v", {"head": 1}),
+        ("pattern", {"head": 3}),
+    ],
+)
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_a_pin_does_what_its_cell_does(view, site, place, direction):
+    view.direction, view.site = direction, site
+    assert pin(view, site, layer=1, **place)["kind"] == "mw-result"
+    (pinned,) = view.interventions
+    assert (pinned.site, pinned.layer, pinned.head, pinned.op) == (site, 1, place.get("head"), "patch")
+    assert pinned.position == place.get("position", tuple(range(11)))
+    value = float(view.result.values[1, next(iter(place.values()))])
+    found = view.joint_effect()
+    assert found.alone == pytest.approx([value], abs=1e-5)
+    assert found.together == found.alone[0]
+    assert found.base == pytest.approx(view.result.base_metric, abs=1e-5)
+    assert found.beyond == pytest.approx(0, abs=1e-6)
+
+
+def test_several_pins_run_together_as_plain_hooks_do(view):
+    for site, place in (("resid_pre", {"layer": 1, "position": 6}), ("z", {"layer": 2, "head": 0})):
+        pin(view, site, **place)
+    _, cache = view.model.run_with_cache(CLEAN)
+    hooks = []
+    for site, layer, index in (("resid_pre", 1, np.s_[:, 6]), ("z", 2, np.s_[:, :, 0])):
+
+        def put(tensor, hook, index=index):
+            tensor[index] = cache[hook.name][index]
+            return tensor
+
+        hooks.append(((site, layer), put))
+    fwd = [
+        (f"blocks.{layer}.{'attn.hook_z' if site == 'z' else 'hook_resid_pre'}", put) for (site, layer), put in hooks
+    ]
+
+    def metric(logits):
+        right, wrong = (view.model.to_single_token(text) for text in (" Mary", " John"))
+        return (logits[0, -1, right] - logits[0, -1, wrong]).item()
+
+    plain = [metric(view.model.run_with_hooks(CORRUPTED, fwd_hooks=some)) for some in (fwd, fwd[:1], fwd[1:])]
+    reply = ask(view, "joint")["value"]
+    assert [reply["together"], *reply["alone"]] == pytest.approx(plain, abs=1e-5)
+    base = metric(view.model(CORRUPTED))
+    assert view.joint_effect().beyond == pytest.approx(plain[0] - base - sum(one - base for one in plain[1:]), abs=1e-5)
+
+
+def test_nothing_pinned_is_the_run_as_it_is(view):
+    assert ask(view, "joint")["value"] == {"together": pytest.approx(view.corrupted_metric, abs=1e-5), "alone": []}
+
+
+def test_pins_are_interventions_that_reproduce_and_travel(view):
+    pin(view, "z", layer=2, head=1)
+    (pinned,) = view.interventions
+    assert pinned == mw.patch_from(CLEAN, "z", 2, head=1, model=view.model)
+    assert mw.Intervention.from_json(pinned.to_json()) == pinned
+    with view.model.intervene(*view.interventions):
+        logits = view.model(CORRUPTED)[0, -1]
+    right, wrong = (view.model.to_single_token(text) for text in (" Mary", " John"))
+    assert view.joint_effect().together == pytest.approx((logits[right] - logits[wrong]).item(), abs=1e-5)
+
+
+def test_python_pins_and_anything_else_may_join_in(view):
+    view.interventions = [mw.ablate(head=(1, 0)), mw.patch_from(CLEAN, "z", 2, head=1, model=view.model)]
+    assert len(ask(view, "joint")["value"]["alone"]) == 2
+    with pytest.raises(ValueError, match="Layer 9 is out of range"):
+        view.interventions = [mw.ablate(head=(9, 0))]
+    begun = mw.PatchingView(view.model, CLEAN, CORRUPTED, " Mary", " John", interventions=view.interventions)
+    assert begun.interventions == view.interventions
+
+
+def test_another_pair_or_direction_takes_the_patches_of_the_last_one_away(view):
+    ablation = mw.ablate(head=(1, 0))
+    for inputs, left in (
+        ({"metric": "Prob"}, 2),
+        ({"direction": "noise"}, 1),
+        ({"clean": CLEAN.replace("store", "shop")}, 1),
+    ):
+        view.interventions = [ablation, mw.patch_from(CLEAN, "z", 2, head=1, model=view.model)]
+        view._set_inputs(**inputs)
+        assert len(view.interventions) == left, inputs
+        assert view.interventions[0] == ablation
+
+
+@pytest.mark.parametrize(
+    ("site", "place", "message"),
+    [
+        ("z", {"layer": 1, "head": 7}, "Head 7 is out of range"),
+        ("resid_pre", {"layer": 1, "position": 11}, "osition 11"),
+    ],
+)
+def test_a_pin_that_is_not_there_is_an_error(view, site, place, message):
+    reply = pin(view, site, **place)
+    assert reply["kind"] == "mw-error"
+    assert message in reply["message"]
+    assert view.interventions == []

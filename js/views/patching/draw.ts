@@ -104,9 +104,10 @@ function markCell(
     if (marks.dotted(index)) dot(context, box, ink);
   }
   if (marks.pinned(index)) {
-    outlineRect(context, { ...box, width: box.width - 1, height: box.height - 1 }, theme.surface, 1);
-    const inner = { x: box.x + 1, y: box.y + 1, width: box.width - 3, height: box.height - 3 };
-    outlineRect(context, inner, theme.accent, 2);
+    // Told from the cursor's outline, which is around the cell; seen on any colour.
+    const ink = table.done[index] ? inkAt(theme.diverging, scale.place(value)) : theme.ink;
+    const inner = { x: box.x + 2, y: box.y + 2, width: box.width - 5, height: box.height - 5 };
+    outlineRect(context, inner, ink, 2);
   }
 }
 

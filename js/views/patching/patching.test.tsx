@@ -101,7 +101,7 @@ test("the keyboard walks, pins and unpins, and the kernel hears of it", async ()
   const picture = await show(port);
   await press(picture.grid, "{ArrowDown}{End}{Enter}");
   expect([port.get("layer"), port.get("position")]).toEqual([1, LAST]);
-  expect(picture.find(".mw-pinned").textContent).toContain("chosen Layer 1, position 13 ' to' → raw");
+  expect(picture.find(".mw-chosen").textContent).toContain("chosen Layer 1, position 13 ' to' → raw");
   await press(picture.grid, "{Escape}");
   expect([port.get("layer"), port.get("position")]).toEqual([null, null]);
 });
@@ -113,7 +113,7 @@ test("a click pins; a pin that the other site lacks is not shown", async () => {
   expect([port.get("layer"), port.get("position")]).toEqual([5, 12]);
   port.update({ site: "z" });
   await painted();
-  expect(picture.find(".mw-pinned").textContent).not.toContain("chosen Layer");
+  expect(picture.find(".mw-chosen").textContent).not.toContain("chosen Layer");
   expect(picture.grid.getAttribute("aria-colcount")).toBe("9");
 });
 

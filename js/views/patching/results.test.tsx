@@ -34,15 +34,15 @@ test("subsets have their true labels, and the chosen place is by label", async (
   const picture = await show(given);
   await clickCell(picture.grid, { row: 1, col: 2 });
   expect([given.get("layer"), given.get("head")]).toEqual([9, 8]);
-  expect(picture.find(".mw-pinned").textContent).toContain(
+  expect(picture.find(".mw-chosen").textContent).toContain(
     "chosen Layer 9, head 8 → raw +0.315, normalised 0.5",
   );
   given.update({ layer: 5 });
   await painted();
-  expect(picture.find(".mw-pinned").textContent).toContain("Layer 5, head 8");
+  expect(picture.find(".mw-chosen").textContent).toContain("Layer 5, head 8");
   given.update({ head: 3 });
   await painted();
-  expect(picture.find(".mw-pinned").textContent).not.toContain("chosen");
+  expect(picture.find(".mw-chosen").textContent).not.toContain("chosen");
 });
 
 test("more axes than two are cut at the largest change, and can be cut elsewhere and laid otherwise", async () => {

@@ -1,5 +1,6 @@
 /** A made-up sweep of an IOI pair for tests and screenshots: the name moves from where it stands to the end. */
 import type { NdArray } from "../../core/arrays";
+import type { Intervention } from "../../core/intervention";
 import type { RequestOptions } from "../../core/port";
 import { FakePort } from "../../test/fake_port";
 import type { Axis, Traits } from "./traits";
@@ -138,4 +139,33 @@ async function tellCells(result: NdArray<"float32">, options: RequestOptions, un
     await Promise.resolve();
   }
   if (until < total) await new Promise(() => undefined);
+}
+
+/** As the kernel pins: the patch of a head is at all positions. */
+export function patch(
+  site: string,
+  layer: number,
+  place: { head?: number; position?: number },
+): Intervention {
+  const { head = null, position = Array.from({ length: 14 }, (_, at) => at) } = place;
+  return { site, layer, head, position, op: "patch", value: [0.5] };
+}
+
+/** A kernel that pins, and for which effects `alone` add up to three quarters of their sum. */
+export function pinning(changes: Partial<Traits> = {}): FakePort<Traits> {
+  const port = samplePort({
+    results: { resid_pre: sampleResult("resid_pre"), z: sampleResult("z") },
+    ...changes,
+  });
+  port.answer("pin", (args) => {
+    const { site, layer, ...place } = args as { site: string; layer: number };
+    port.update({ interventions: [...(port.get("interventions") ?? []), patch(site, layer, place)] });
+    return {};
+  });
+  port.answer("joint", () => {
+    const alone = (port.get("interventions") ?? []).map((_, at) => CORRUPTED_METRIC + 2 * (at + 1));
+    const sum = alone.reduce((total, value) => total + value - CORRUPTED_METRIC, 0);
+    return { alone, together: CORRUPTED_METRIC + (alone.length > 1 ? 0.75 : 1) * sum };
+  });
+  return port;
 }

@@ -31,6 +31,8 @@ export interface Scale {
   /** 0 = corrupted, 1 = clean. */
   normalize(value: number): number;
   isBeyond(value: number): boolean;
+  /** A change of the metric, in the scale's unit. */
+  effect(change: number): number;
   /** The value in the scale's unit. */
   text(value: number): string;
 }
@@ -62,14 +64,21 @@ export function makeScale(
   // Blue is the clean run's side, also where the metric is lower there.
   const extent = reach === "baselines" ? distance : Math.sign(distance || 1) * (farthest || 1);
   const normalize = (value: number) => (value - (corrupted ?? 0)) / distance;
-  const text = (value: number) => (unit === "normalized" ? formatNumber(normalize(value)) : signed(value));
+  const text = (value: number) =>
+    unit === "normalized" ? formatNumber(rounded(normalize(value))) : signed(value);
   const place = (value: number) => 0.5 + (value - base) / extent / 2;
-  const scale = { normalizable, unit, reach, base, place, normalize, text };
+  const effect = (change: number) => (unit === "normalized" ? change / distance : change);
+  const scale = { normalizable, unit, reach, base, place, normalize, effect, text };
   return {
     ...scale,
     ticks: makeTicks(scale, extent, { clean, corrupted }),
     isBeyond: (value) => Math.abs(2 * place(value) - 1) > 1 + END_TOLERANCE,
   };
+}
+
+/** A share of the way between the baselines: what is smaller than this is the rounding of float32. */
+export function rounded(share: number): number {
+  return Math.abs(share) < 1e-5 ? 0 : share;
 }
 
 /** The metric has a sign to read: +6.12, −5.49. */

@@ -1,11 +1,12 @@
 /** What screenshots are taken of (see js/test/screenshots.mjs). */
 import recorded from "../../../tests/fixtures/patching.json";
 import results from "../../../tests/fixtures/patching_results.json";
+import type { Cell } from "../../core/canvas";
 import { RequestError } from "../../core/port";
 import { fixturePort } from "../../test/fixture";
 import type { Scene } from "../../test/scenes";
 import { patching } from ".";
-import { CLEAN_TOKENS, finishedTraits, layersBy, samplePort, sampleResult } from "./sample";
+import { CLEAN_TOKENS, finishedTraits, layersBy, patch, pinning, samplePort, sampleResult } from "./sample";
 import type { Traits } from "./traits";
 
 /** A finished result of another site, of which the last layers have not been run. */
@@ -27,6 +28,16 @@ const RESULTS = Object.entries(results).map(([name, fixture]): [string, Scene] =
   (_, show) => show("patching", patching, fixturePort<Traits>(fixture)),
 ]);
 
+/** As if the pointer were on a cell. */
+function hoverAt(host: HTMLElement, cell: Cell): void {
+  const grid = host.querySelector<HTMLElement>("[role=grid]");
+  if (!grid) throw new Error("There is no grid to point at.");
+  const [x = 0, y = 0, width = 0, height = 0] = (grid.dataset.cells ?? "").split(" ").map(Number);
+  const { left, top } = grid.getBoundingClientRect();
+  const [clientX, clientY] = [left + x + (cell.col + 0.5) * width, top + y + (cell.row + 0.5) * height];
+  grid.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+}
+
 export const SCENES: Readonly<Record<string, Scene>> = {
   ...Object.fromEntries(RESULTS),
   patching: (_, show) => show("patching", patching, fixturePort<Traits>(recorded)),
@@ -40,6 +51,15 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   "patching-stopped": (host, show) => {
     show("patching", patching, samplePort({}, 120));
     setTimeout(() => host.querySelector<HTMLButtonElement>(".mw-sweep button")?.click(), 50);
+  },
+  "patching-pins": (host, show) => {
+    const interventions = [
+      patch("resid_pre", 19, { position: 9 }),
+      patch("resid_pre", 22, { position: 13 }),
+      patch("z", 23, { head: 3 }),
+    ];
+    show("patching", patching, pinning({ interventions }));
+    setTimeout(() => hoverAt(host, { row: 12, col: 6 }), 60);
   },
   "patching-nan": (_, show) => {
     const damaged = sampleResult("resid_pre");

@@ -5,9 +5,11 @@ import { Button, Choice } from "../../core/components";
 import type { Port } from "../../core/port";
 import { Selector } from "../../core/selector";
 import { useTrait } from "../../core/trait";
-import { flatIndex, type Sheet, sheets } from "./axes";
+import { flatIndex, placesOf, type Sheet, sheets } from "./axes";
 import type { Details } from "./details";
 import { BarList, Heatmap, useCellLabels, useRanking } from "./matrix";
+import { PinList } from "./pin_list";
+import { usePins } from "./pins";
 import { strongestCell, usePlaces } from "./places";
 import type { Scale } from "./scale";
 import type { Table } from "./sweep";
@@ -27,6 +29,7 @@ export interface TableViewProps {
 export function TableView({ port, table, scale, details }: TableViewProps) {
   const tokens = useTokens(port);
   const places = usePlaces(port);
+  const pins = usePins(port, table);
   const order = useSignal<"map" | "ranked">("map");
   const way = useSignal(0);
   const ways = useMemo(() => sheets(table.axes), [table.axes]);
@@ -40,19 +43,25 @@ export function TableView({ port, table, scale, details }: TableViewProps) {
     return isShown && axis.values.length > 1 ? places.at(axis) : (cuts[at] ?? 0);
   });
   const chosen = chosenPlaces.includes(null) ? null : flatIndex(table.axes, chosenPlaces as number[]);
-  const describe = (index: number) => describeCell({ table, scale, details, tokens }, index);
-  const choose = (index: number) => {
-    if (index === chosen) places.clear(shownAxes(sheet));
-    else places.choose(axisPlaces(table, index));
-  };
   const common = {
-    ...{ table, scale, details, tokens, describe, chosen },
+    ...{ table, scale, details, tokens, chosen },
+    describe: (index: number) =>
+      `${describeCell({ table, scale, details, tokens }, index)}${pins.has(index) ? "; pinned" : ""}`,
     marks: {
       dotted: (index: number) => details.exact(index) !== null || details.isShown(index),
-      pinned: () => false,
+      pinned: pins.has,
     },
-    onChoose: choose,
-    onUnlock: () => places.clear(shownAxes(sheet)),
+    onChoose: (index: number) => {
+      if (table.absent[index]) return;
+      if (pins.isLive) pins.toggle(index);
+      if (index === chosen && !pins.isLive) places.clear(shownAxes(sheet));
+      else places.choose(axisPlaces(table, index));
+    },
+    onUnlock: () => {
+      if (chosen !== null && pins.has(chosen)) pins.toggle(chosen);
+      else if (chosen === null && pins.list.length > 0) pins.drop(pins.list.length - 1);
+      places.clear(shownAxes(sheet));
+    },
   };
   return (
     <>
@@ -94,7 +103,12 @@ export function TableView({ port, table, scale, details }: TableViewProps) {
       ) : (
         <Heatmap {...common} sheet={sheet} cuts={cuts} />
       )}
-      <ChosenLine text={chosen === null ? null : describe(chosen)} onUnlock={common.onUnlock} />
+      <ChosenLine
+        text={chosen === null ? null : common.describe(chosen)}
+        isPinning={pins.isLive}
+        onClear={() => places.clear(shownAxes(sheet))}
+      />
+      <PinList pins={pins} scale={scale} tokens={tokens} />
     </>
   );
 }
@@ -142,17 +156,20 @@ function Fixed({ table, tokens }: { table: Table; tokens: Tokens }) {
   return <span class="mw-muted">at {fixed.map((axis) => placeName(axis, 0, tokens)).join(", ")}</span>;
 }
 
-function ChosenLine({ text, onUnlock }: { text: string | null; onUnlock: () => void }) {
+function ChosenLine(props: { text: string | null; isPinning: boolean; onClear: () => void }) {
+  const hint = props.isPinning
+    ? "Click a cell, or press Enter on it, to pin it; several that are pinned run together."
+    : "Click a cell, or press Enter on it, to keep its values here.";
   return (
-    <div class="mw-pinned">
-      {text === null ? (
-        <span class="mw-muted">Click a cell, or press Enter on it, to keep its values here.</span>
+    <div class="mw-chosen">
+      {props.text === null ? (
+        <span class="mw-muted">{hint}</span>
       ) : (
         <>
           <span>
-            <span class="mw-muted">chosen</span> {text}
+            <span class="mw-muted">chosen</span> {props.text}
           </span>
-          <Button onClick={onUnlock}>Clear</Button>
+          {!props.isPinning && <Button onClick={props.onClear}>Clear</Button>}
         </>
       )}
     </div>
@@ -185,12 +202,8 @@ function shownAxes({ axes, rows, cols }: Sheet) {
 }
 
 function axisPlaces({ axes }: Table, index: number) {
-  let rest = index;
-  return [...axes].reverse().map((axis) => {
-    const place = rest % axis.values.length;
-    rest = Math.floor(rest / axis.values.length);
-    return [axis, place] as const;
-  });
+  const places = placesOf(axes, index);
+  return axes.map((axis, at) => [axis, places[at] ?? 0] as const);
 }
 
 function nameOf({ axes }: Table, at: number | null): string {

@@ -2,7 +2,7 @@
 import { capitalized, formatNumber } from "../../core/format";
 import { quoteToken, tokenLabel } from "../../core/tokens";
 import { placesOf } from "./axes";
-import { type Scale, signed } from "./scale";
+import { rounded, type Scale, signed } from "./scale";
 import type { Axis } from "./traits";
 
 const SITES: Readonly<Record<string, string>> = {
@@ -129,7 +129,7 @@ export function valueText(value: number | null, scale: Scale): string {
   if (value === null) return "not computed";
   if (Number.isNaN(value)) return "NaN: the model gave no number";
   if (!scale.normalizable) return `raw ${signed(value)}`;
-  return `raw ${signed(value)}, normalised ${formatNumber(scale.normalize(value))}`;
+  return `raw ${signed(value)}, normalised ${formatNumber(rounded(scale.normalize(value)))}`;
 }
 
 function valueLabel(value: number | string): string {
