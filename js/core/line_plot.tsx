@@ -1,6 +1,10 @@
 /** Lines over a row of places, such as layers: few, told apart by colour and by dash. */
 import { useRef } from "preact/hooks";
 import { useElementWidth } from "./frame";
+import css from "./line_plot.css?inline";
+
+/** The style of plots and swatches, for the views that have some: others need not carry it. */
+export const linePlotCss: string = css;
 
 export interface PlotLine {
   readonly name: string;

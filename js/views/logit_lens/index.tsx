@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { Button, Choice, type Field, Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
+import { linePlotCss } from "../../core/line_plot";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
 import { Select } from "../../core/select";
@@ -22,7 +23,7 @@ import { isComponent, STREAM_NAMES } from "./words";
 const SIDE_BY_SIDE = 720;
 const PANEL = 316;
 
-export const logitLens = preactView<Traits>(LogitLens, css);
+export const logitLens = preactView<Traits>(LogitLens, css + linePlotCss);
 
 function LogitLens({ port }: { port: Port<Traits> }) {
   const lens = useLens(port);
