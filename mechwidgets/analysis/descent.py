@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from mechwidgets.analysis.base_run import BaseRun
-from mechwidgets.analysis.layouts import BatchRows, Ends, VarlenRows
+from mechwidgets.analysis.layouts import BatchRows, Ends, PassLayout, VarlenRows
 from mechwidgets.analysis.passes import Plan, Row
 from mechwidgets.analysis.rows import Change, rows_run
 from mechwidgets.model import attention
@@ -67,7 +67,7 @@ def descend(base: BaseRun, plan: Plan, changes: Sequence[Change], positions: Seq
         positions: which are wanted, counted from 0.
     """
     model = base.model
-    layout: VarlenRows | BatchRows = VarlenRows(base, plan) if plan.varlen else BatchRows(base, plan)
+    layout: PassLayout = VarlenRows(base, plan) if plan.varlen else BatchRows(base, plan)
     run = rows_run(base, changes, layout)
     last = base.n_layers - 1
     behind = [site_name(site, last) for site in FROM_MLP_ON]
@@ -77,13 +77,13 @@ def descend(base: BaseRun, plan: Plan, changes: Sequence[Change], positions: Seq
         for layer in range(plan.rows[0].layer, base.n_layers):
             resid = layout.join(resid, layer)
             run.begin_pass(layout.now())
-            if layer == last and isinstance(layout, VarlenRows) and not any(map(run.wants, behind)):
+            if layer == last and not any(map(run.wants, behind)):
                 layout.trim(positions)
             resid = layout.call(layer)(model.architecture.layers[layer].layer, resid)
         assert resid is not None  # noqa: S101 - a plan has rows, and they have layers
         return resid
 
-    with torch.no_grad(), standing(layout.varlen if isinstance(layout, VarlenRows) else None):
+    with torch.no_grad(), standing(layout.varlen):
         resid = model.in_turn(lambda: in_run(run, go))
     return layout.ends(resid, positions)
 

@@ -37,6 +37,10 @@ class Ends:
 class PassLayout(Layout, Protocol):
     """A layout of a pass that runs join where they are first changed."""
 
+    @property
+    def varlen(self) -> Varlen | None:
+        """How they stand along the positions, for attention; None where they are rows of a batch."""
+
     def join(self, resid: torch.Tensor | None, layer: int) -> torch.Tensor:
         """The stream that enters a layer: what came out of the one before, and the base's for the runs that begin here."""
 
@@ -45,6 +49,9 @@ class PassLayout(Layout, Protocol):
 
     def now(self) -> Pass:
         """What a pass through one layer is to the places in it."""
+
+    def trim(self, positions: Sequence[int]) -> None:
+        """Nothing but these positions of each run is wanted of the MLP that comes next."""
 
     def ends(self, resid: torch.Tensor, positions: Sequence[int]) -> Ends:
         """What came out of the last layer, by the runs in the plan's order."""
@@ -57,6 +64,8 @@ class BatchRows(WholeRows):
         base: what they are changed from.
         plan: which runs.
     """
+
+    varlen = None
 
     def __init__(self, base: BaseRun, plan: Plan) -> None:
         super().__init__(base, plan.start)
@@ -78,6 +87,9 @@ class BatchRows(WholeRows):
         """As `PassLayout.now`."""
         batch, n_pos = self.base.tokens.shape
         return Pass(self.start, self._rows * batch, n_pos - self.start)
+
+    def trim(self, positions: Sequence[int]) -> None:
+        """As `PassLayout.trim`; here it is computed at all positions."""
 
     def ends(self, resid: torch.Tensor, positions: Sequence[int]) -> Ends:
         """As `PassLayout.ends`."""
@@ -164,7 +176,7 @@ class VarlenRows:
             tensor[:, :, nth] = by_head.reshape(tensor[:, :, nth].shape)
 
     def trim(self, positions: Sequence[int]) -> None:
-        """Want the MLP at these positions of each run alone, from now on."""
+        """As `PassLayout.trim`."""
         ends = [
             torch.arange(group.first, group.first + group.size).view(group.rows, -1)[:, some].flatten()
             for group in self.varlen.groups
