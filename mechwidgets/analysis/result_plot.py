@@ -16,6 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mechwidgets.analysis.plot_panel import FONT, INK, axis_labels, draw_bar, draw_cells, draw_legend, draw_line
+from mechwidgets.analysis.plot_title import LINE_SPACING, set_title
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -121,8 +122,8 @@ def plot(
             one.label_outer()
     if values.ndim > 1:
         draw_bar(figure, axes, colours)
-    _title(figure, axes, result, title)
     draw_legend(axes[0] if ax is not None else figure, exists, missing, values)
+    _title(figure, axes, result, title, figure_is_ours=ax is None)
     return figure
 
 
@@ -183,13 +184,12 @@ def _layout(panels: list[Panel]) -> tuple[Figure, list[Any]]:
     return figure, axes[: len(panels)]
 
 
-def _title(figure: Figure, axes: list[Any], result: PatchingResult, title: str | None) -> None:
+def _title(figure: Figure, axes: list[Any], result: PatchingResult, title: str | None, figure_is_ours: bool) -> None:
     way = {"denoise": DENOISE, "noise": NOISE}.get(result.direction, result.direction)
     said = f"{result.site}, {way}\n{result.metric}" if title is None else title
     if not said:
         return
-    style: dict[str, Any] = {"fontsize": FONT, "color": INK, "parse_math": False, "linespacing": 1.3}
-    if len(axes) == 1:
-        axes[0].set_title(said, loc="left", **style)
+    if figure_is_ours:
+        set_title(figure, axes, said)
     else:
-        figure.suptitle(said, x=0.02, ha="left", **style)
+        axes[0].set_title(said, loc="left", fontsize=FONT, color=INK, parse_math=False, linespacing=LINE_SPACING)

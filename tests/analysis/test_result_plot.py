@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -123,7 +124,7 @@ def test_every_kind_of_result_is_drawn(function, given, labels, tmp_path):
     for one in (result, mw.load(tmp_path / "a.mw.json")):
         figure = one.plot()
         assert ticks(figure.axes[0].xaxis) == labels
-        assert one.metric in figure.axes[0].get_title(loc="left")
+        assert one.metric in figure.axes[0].get_title(loc="left").replace("\n", " ")
         assert len(one.top(2)) == 2
 
 
@@ -132,6 +133,33 @@ def test_a_figure_fits_a_page():
         width, height = a_table(("layer", "position"), shape).plot().get_size_inches()
         assert width <= 7
         assert height <= 9.5
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape", "title"),
+    [
+        (("layer", "head"), (30, 1), None),
+        (("layer", "head"), (12, 2), None),
+        (("layer", "head"), (3, 9), None),
+        (("layer",), (2,), None),
+        (("layer", "head", "position"), (4, 2, 2), None),
+        (("layer", "head"), (12, 2), "a" * 200),
+        (("layer", "head"), (12, 2), "two lines, the second of which is long enough\nto be broken into more than one"),
+    ],
+)
+def test_a_title_is_not_cut_however_few_columns_there_are(dims, shape, title):
+    figure = replace(a_table(dims, shape), metric="logit difference ' Mary' − ' John' of this very prompt").plot(
+        title=title
+    )
+    figure.draw_without_rendering()
+    shown = figure._suptitle or figure.axes[0]._left_title
+    box = shown.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1 + 1
+    said = title or "z, zero\nlogit difference ' Mary' − ' John' of this very prompt"
+    assert shown.get_text().replace("\n", "").replace(" ", "") == said.replace("\n", "").replace(" ", "")
+    assert figure.axes[0].bbox.height > 40, "the cells keep their room"
 
 
 @pytest.mark.parametrize("format", ["png", "pdf", "svg"])
