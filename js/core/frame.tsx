@@ -19,7 +19,7 @@ export interface Frame {
   readonly requests: Signal<readonly RequestHandle[]>;
   /** What is under the pointer or the focus, for the status line; "" when there is nothing. */
   readonly status: Signal<string>;
-  /** What the view shows in numbers, for its menu; see useTable. */
+  /** What the view shows in numbers, for its menu; see useTables. */
   readonly tables: Signal<readonly TableSource[]>;
   /** Draws the view as on paper, with this many device pixels a CSS pixel, until it is told null. */
   print(scale: number | null): void;
@@ -35,20 +35,22 @@ export function useFrame(): Frame {
   return frame;
 }
 
-/** Offers a table in the view's menu while the component is there; null: none now. */
-export function useTable(name: string, make: (() => Table) | null): void {
+/** Offers tables in the view's menu, by what they hold, while the component is there. */
+export function useTables(made: Readonly<Record<string, () => Table>>): void {
   const { tables } = useFrame();
-  const latest = useRef(make);
-  latest.current = make;
-  const offered = make !== null;
+  const latest = useRef(made);
+  latest.current = made;
+  const names = Object.keys(made);
   useEffect(() => {
-    if (!offered) return;
-    const source = { name, make: () => latest.current?.() ?? { columns: [], rows: [] } };
-    tables.value = [...tables.peek(), source];
+    const mine = names.map((name) => ({
+      name,
+      make: () => latest.current[name]?.() ?? { columns: [], rows: [] },
+    }));
+    tables.value = [...tables.peek(), ...mine];
     return () => {
-      tables.value = tables.peek().filter((other) => other !== source);
+      tables.value = tables.peek().filter((other) => !mine.includes(other));
     };
-  }, [tables, name, offered]);
+  }, [tables, names.join("\n")]);
 }
 
 /** The element's width in CSS pixels, 0 until it is laid out. */

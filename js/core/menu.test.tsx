@@ -4,7 +4,7 @@ import { painted, show, until } from "../test/dom";
 import { FakePort } from "../test/fake_port";
 import { violations } from "../test/picture";
 import { Header } from "./components";
-import { preactView, useTable } from "./frame";
+import { preactView, useTables } from "./frame";
 import { type Port, RequestError } from "./port";
 import { matrixTable } from "./table";
 
@@ -21,7 +21,7 @@ const table = () =>
   );
 
 const view = preactView(({ port }: { port: Port<Traits> }) => {
-  useTable("weights", table);
+  useTables({ weights: table });
   return <Header name="A picture" modelName="tiny/llama" title={port.get("title")} />;
 }, "");
 
@@ -166,6 +166,26 @@ describe("tables", () => {
     await until(() => files.length === 1, "the file");
     expect(files[0]?.name).toBe("picture-tiny-llama-weights.csv");
     expect(await files[0]?.text).toBe('layer,a,"b,"\r\n0,0.5,NaN\r\n1,,3\r\n');
+  });
+});
+
+describe("Show table", () => {
+  it("shows it as one, and gives the focus back", async () => {
+    const { choose, root, button } = await open();
+    await choose("Show table");
+    const dialog = root.querySelector("dialog");
+    expect(dialog?.matches(":modal")).toBe(true);
+    const rows = [...(dialog?.querySelectorAll("tr") ?? [])];
+    expect(rows.map((row) => [...row.children].map((cell) => cell.textContent))).toEqual([
+      ["layer", "a", "b,"],
+      ["0", "0.5", "no value"],
+      ["1", "", "3"],
+    ]);
+    expect(await violations(root)).toEqual([]);
+    await userEvent.keyboard("{Escape}");
+    await painted();
+    expect(root.querySelector("dialog")).toBeNull();
+    expect(document.activeElement).toBe(button);
   });
 });
 

@@ -8,6 +8,7 @@ import { isAbort } from "./port";
 import { copyText, fileName, saveFile } from "./save";
 import { pngFile, svgFile, takeSnapshot } from "./snapshot";
 import { type TableSource, toCsv, toTsv } from "./table";
+import { TableDialog } from "./table_dialog";
 
 interface Item {
   readonly text: string;
@@ -30,7 +31,8 @@ export function Menu({ modelName }: { modelName: string }) {
   const list = useRef<HTMLDivElement>(null);
   const open = useSignal(false);
   const note = useSignal<Note | null>(null);
-  const items = menuItems(frame, modelName, button, note);
+  const table = useSignal<TableSource | null>(null);
+  const items = menuItems(frame, modelName, { button, note, table });
   const toggled = (event: Event) => {
     open.value = (event as ToggleEvent).newState === "open";
     if (open.value && list.current && button.current) place(list.current, button.current);
@@ -40,7 +42,8 @@ export function Menu({ modelName }: { modelName: string }) {
     list.current?.hidePopover();
     button.current?.focus();
     note.value = null;
-    void Promise.resolve(item.run()).catch((error: unknown) => {
+    const run = async () => item.run();
+    run().catch((error: unknown) => {
       if (!isAbort(error)) note.value = { text: error instanceof Error ? error.message : String(error) };
     });
   };
@@ -50,6 +53,15 @@ export function Menu({ modelName }: { modelName: string }) {
         {note.value?.text}
       </span>
       {note.value?.copy && <CopyByHand note={note} text={note.value.copy} />}
+      {table.value && (
+        <TableDialog
+          name={table.value.name}
+          table={table.value.make()}
+          onClose={() => {
+            table.value = null;
+          }}
+        />
+      )}
       <button
         ref={button}
         type="button"
@@ -115,12 +127,14 @@ function CopyByHand({ note, text }: { note: Signal<Note | null>; text: string })
   );
 }
 
-function menuItems(
-  frame: Frame,
-  modelName: string,
-  button: { current: HTMLElement | null },
-  note: Signal<Note | null>,
-): Item[] {
+interface Shown {
+  readonly button: { current: HTMLElement | null };
+  readonly note: Signal<Note | null>;
+  /** That is read now. */
+  readonly table: Signal<TableSource | null>;
+}
+
+function menuItems(frame: Frame, modelName: string, { button, note, table: read }: Shown): Item[] {
   const root = () => {
     if (!button.current) throw new Error("The picture is gone.");
     return viewRoot(button.current);
@@ -149,6 +163,12 @@ function menuItems(
       run: async () => saveFile(name("", "svg"), svgFile(await takeSnapshot(root(), frame))),
     },
     ...tables.flatMap((table) => [
+      {
+        text: `Show table${which(table)}`,
+        run: () => {
+          read.value = table;
+        },
+      },
       { text: `Copy table${which(table)}`, run: () => copy(toTsv(table.make()), "the table") },
       {
         text: `Save CSV${which(table)}`,

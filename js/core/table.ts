@@ -15,17 +15,22 @@ export interface TableSource {
   readonly make: () => Table;
 }
 
-/** A matrix with the names of its rows in the first column. */
+/** A matrix with the names of its rows in the first column; where a name comes again, as tokens do, all are numbered. */
 export function matrixTable(
   corner: string,
   rows: readonly string[],
   columns: readonly string[],
   value: (row: number, column: number) => Value,
 ): Table {
+  const names = numbered(rows);
   return {
-    columns: [corner, ...columns],
-    rows: rows.map((label, row) => [label, ...columns.map((_, column) => value(row, column))]),
+    columns: [corner, ...numbered(columns)],
+    rows: names.map((name, row) => [name, ...columns.map((_, column) => value(row, column))]),
   };
+}
+
+function numbered(names: readonly string[]): readonly string[] {
+  return new Set(names).size === names.length ? names : names.map((name, index) => `${index} ${name}`);
 }
 
 /** As RFC 4180 has it: what has commas, quotes or line breaks stands in quotes. */

@@ -1,9 +1,10 @@
 /** The chosen head, large: destination tokens down, source tokens across. */
 import { useMemo, useRef } from "preact/hooks";
 import { formatNumber } from "../../core/format";
-import { useElementWidth } from "../../core/frame";
+import { useElementWidth, useTables } from "../../core/frame";
 import { Grid } from "../../core/grid";
 import type { ColourScale } from "../../core/scale";
+import { matrixTable } from "../../core/table";
 import { quoteToken, tokenLabel } from "../../core/tokens";
 import { drawPattern } from "./draw";
 import type { Pattern } from "./pattern";
@@ -45,6 +46,9 @@ export function HeadMatrix(props: HeadMatrixProps) {
   const labels = useMemo(() => tokens.map(tokenLabel), [tokens]);
   const cell = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor(room / tokens.length)));
   const along = direction === "from" ? "row" : "col";
+  const weight = (row: number, col: number) => (causal && col > row ? null : pattern.weight(row, col));
+  // What is read from a thumbnail is for the eye only.
+  useTables(pattern.exact ? { [props.name]: () => matrixTable("destination", labels, labels, weight) } : {});
   return (
     <div class="mw-matrix" ref={place}>
       <Grid

@@ -3,9 +3,10 @@ import { useMemo } from "preact/hooks";
 import { colourAt } from "../../core/colour";
 import { Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
+import { useFrame, useTables } from "../../core/frame";
 import { Grid, type GridProps } from "../../core/grid";
 import { headName } from "../../core/intervention";
+import type { Table } from "../../core/table";
 import { drawHeads, drawHeadsList, type HeadsPicture } from "./draw";
 import { byScore, chosenScore, headScores, tintScale } from "./scores";
 import { headsImage } from "./thumbnails";
@@ -51,6 +52,7 @@ export function HeadsMap(props: HeadsMapProps) {
       return Number.isNaN(value) ? theme.missing : colourAt(tint.map, tint.place(value));
     },
   };
+  useTables({ "scores of all heads": () => scoresTable(traits) });
   const listed = isListed(traits);
   return (
     <section class="mw-heads">
@@ -127,6 +129,18 @@ function HeadsList({ values, ...props }: MapProps & { values: Float32Array }) {
       {...actions(props, ({ row, col }) => order[row * across + col])}
     />
   );
+}
+
+function scoresTable(traits: Traits): Table {
+  const { n_layers, n_heads, score_names } = traits;
+  const heads = Array.from({ length: n_layers * n_heads }, (_, index) => index);
+  return {
+    columns: ["layer", "head", ...score_names.map(scoreName)],
+    rows: heads.map((index) => [
+      ...headAt(traits, index),
+      ...headScores(traits, index).map(({ value }) => value),
+    ]),
+  };
 }
 
 /** What both do with the head of a cell; past the last one there is none. */

@@ -1,7 +1,9 @@
 /** Layer by position, a token a cell; and what its colours mean. */
 import { useMemo } from "preact/hooks";
 import { HatchMark, Legend } from "../../core/components";
+import { useTables } from "../../core/frame";
 import { Grid } from "../../core/grid";
+import type * as core from "../../core/table";
 import type { CellColour } from "./colours";
 import { CELL_HEIGHT, drawLens } from "./draw";
 import type { Lens } from "./lens";
@@ -26,6 +28,7 @@ export function Table({ lens, colour, place, room }: TableProps) {
   const labels = useMemo(() => ({ rows: rowLabels(lens), cols: columnLabels(lens) }), [lens]);
   const cellWidth = Math.floor(Math.min(WIDEST, Math.max(NARROWEST, (room - LABELS) / Math.max(1, cols))));
   const { chosen } = place;
+  useTables({ "logit lens": () => numbers(lens) });
   return (
     <Grid
       label="Most probable token, layers by positions"
@@ -49,6 +52,34 @@ export function Table({ lens, colour, place, room }: TableProps) {
       onUnlock={place.leave}
     />
   );
+}
+
+/** A row for each cell and prompt. */
+function numbers(lens: Lens): core.Table {
+  const read = (prompt: number, row: number, position: number): core.Value[] => [
+    ...(lens.compares ? [prompt + 1] : []),
+    lens.rowLabels[row] ?? "",
+    position,
+    lens.prompts[prompt]?.[position] ?? "",
+    lens.top(prompt, row, position).token,
+    lens.top(prompt, row, position).probability,
+    lens.entropy(prompt, row, position),
+    lens.kl(prompt, row, position),
+    lens.target(position),
+    lens.rank(prompt, row, position),
+    lens.targetProbability(prompt, row, position),
+  ];
+  const of = (what: string) => `${what} of target`;
+  return {
+    columns: [
+      ...(lens.compares ? ["prompt"] : []),
+      ...["layer", "position", "token", "top token", "probability", "entropy", "KL to output"],
+      ...["target", of("rank"), of("probability")],
+    ],
+    rows: lens.prompts.flatMap((tokens, prompt) =>
+      lens.rowLabels.flatMap((_, row) => tokens.map((_, position) => read(prompt, row, position))),
+    ),
+  };
 }
 
 export function LensLegend({ lens, colour }: { lens: Lens; colour: CellColour }) {

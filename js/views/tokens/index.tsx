@@ -3,14 +3,14 @@ import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { ErrorLine, Header, StatusLine } from "../../core/components";
 import { capitalized, formatNumber } from "../../core/format";
-import { preactView, useFrame } from "../../core/frame";
+import { preactView, useFrame, useTables } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { colourScale } from "../../core/scale";
 import { quoteToken } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
 import { Pager, Range, Selectors } from "./controls";
-import { columnName, type Page, pageRange, readPage } from "./page";
+import { columnName, type Page, pageRange, pageTable, readPage } from "./page";
 import { Panel } from "./panel";
 import styleText from "./style.css?inline";
 import { Text } from "./text";
@@ -30,6 +30,7 @@ function Tokens({ port }: { port: Port<Traits> }) {
   const theme = useFrame().theme.value;
   const range = pageRange(page, traits);
   const scale = useMemo(() => colourScale(theme, range), [theme, ...Object.values(range)]);
+  useTables({ [value_name]: () => pageTable(page, traits) });
   const choose = (wanted: number[]) => {
     // All values are here already; the kernel only hears of it.
     if (content.columns > 1) port.set("index", wanted);

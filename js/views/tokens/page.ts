@@ -1,5 +1,6 @@
 /** A page of text as the picture asks of it. */
 import type { ValueRange } from "../../core/scale";
+import type { Table } from "../../core/table";
 import type { Content, Dimension, Traits } from "./traits";
 
 export interface Page {
@@ -84,4 +85,20 @@ export function pageRange(page: Page, traits: Traits): ValueRange {
   const low = min_value ?? Math.min(0, smallest);
   const high = max_value ?? Math.max(0, largest);
   return { low, high: high > low ? high : low + 1, diverging: false, ...colours };
+}
+
+/** A row for each token of the page; values that are here, a column for each. */
+export function pageTable(page: Page, { dimensions, value_name, index }: Traits): Table {
+  const { columns } = page.content;
+  const only = columnOf(index, dimensions);
+  const names = Array.from({ length: columns }, (_, column) =>
+    columnName(columns > 1 ? column : only, dimensions),
+  );
+  return {
+    columns: ["sample", "position", "token", ...names.map((name) => name || value_name)],
+    rows: page.tokens.map((token, at) => {
+      const { sample, position } = page.place(at);
+      return [sample, position, token, ...names.map((_, column) => page.value(at, column))];
+    }),
+  };
 }
