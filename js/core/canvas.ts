@@ -14,6 +14,21 @@ export interface CellRange {
   readonly col1: number;
 }
 
+/** What draws on a canvas. */
+export function penOf(
+  canvas: HTMLCanvasElement,
+  settings?: CanvasRenderingContext2DSettings,
+): CanvasRenderingContext2D {
+  const pen = canvas.getContext("2d", settings);
+  if (!pen) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  return pen;
+}
+
+/** For measuring text and reading colours: nothing of it is seen. */
+export function scratchPen(): CanvasRenderingContext2D {
+  return penOf(document.createElement("canvas"), { willReadFrequently: true });
+}
+
 /** Sizes the canvas to `width` x `height` CSS pixels and clears it; the context then draws in CSS pixels. */
 export function prepareCanvas(
   canvas: HTMLCanvasElement,
@@ -21,8 +36,7 @@ export function prepareCanvas(
   height: number,
   pixelRatio: number,
 ): CanvasRenderingContext2D {
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  const context = penOf(canvas);
   const [deviceWidth, deviceHeight] = [Math.round(width * pixelRatio), Math.round(height * pixelRatio)];
   // Setting a size clears the canvas and drops its memory, so only when it differs.
   if (canvas.width !== deviceWidth || canvas.height !== deviceHeight) {
@@ -74,8 +88,7 @@ export function pixelImage(
   const canvas = document.createElement("canvas");
   canvas.width = cols;
   canvas.height = rows;
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  const context = penOf(canvas);
   const image = context.createImageData(cols, rows);
   const pixels = new Uint32Array(image.data.buffer);
   for (let row = 0; row < rows; row++) {

@@ -9,6 +9,7 @@ import type { Table, TableSource } from "./table";
 import { readTheme, type Theme, watchPixelRatio, watchTheme, watchWidth } from "./theme";
 
 export interface Frame {
+  readonly root: HTMLElement;
   readonly port: Port<object>;
   readonly signal: AbortSignal;
   readonly theme: ReadonlySignal<Theme>;
@@ -104,6 +105,7 @@ function makeFrame<Traits extends object>(el: HTMLElement, port: Port<Traits>, s
   const [theme, pixelRatio] = [watchTheme(root, signal), watchPixelRatio(signal)];
   return {
     signal,
+    root,
     port: port as unknown as Port<object>,
     theme: computed(() => (printScale.value === null ? theme.value : readTheme(root))),
     pixelRatio: computed(() => printScale.value ?? pixelRatio.value),

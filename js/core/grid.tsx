@@ -5,7 +5,7 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { clampCell, type GridBounds, uniqueId } from "./accessibility";
-import type { Cell, CellRange } from "./canvas";
+import { type Cell, type CellRange, scratchPen } from "./canvas";
 import { useFrame } from "./frame";
 import { gridActions } from "./grid_actions";
 import { type GridLayout, type GridSpec, layOutGrid } from "./grid_layout";
@@ -170,8 +170,7 @@ function boxStyle(layout: GridLayout, maxHeight: number | undefined) {
 }
 
 function textMeasure(font: string): (text: string) => number {
-  const pen = document.createElement("canvas").getContext("2d");
-  if (!pen) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  const pen = scratchPen();
   pen.font = font;
   return (text) => pen.measureText(text).width;
 }

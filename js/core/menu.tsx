@@ -3,24 +3,17 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
 import { uniqueId } from "./accessibility";
 import { type Frame, useFrame } from "./frame";
-import { viewRoot } from "./mount";
 import { isAbort } from "./port";
 import { copyText, fileName, saveFile } from "./save";
 import { pngFile, svgFile, takeSnapshot } from "./snapshot";
 import { type TableSource, toCsv, toTsv } from "./table";
-import { TableDialog } from "./table_dialog";
+import { showTable } from "./table_dialog";
 
 interface Item {
   readonly text: string;
   /** Why it cannot be done now. */
   readonly refused?: string;
   readonly run: () => Promise<void> | void;
-}
-
-interface Note {
-  readonly text: string;
-  /** What the clipboard did not take, to be copied by hand. */
-  readonly copy?: string;
 }
 
 /** The browser's popover: it lies above the notebook, and closes on Escape and on a click elsewhere. */
@@ -30,9 +23,8 @@ export function Menu({ modelName }: { modelName: string }) {
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
   const open = useSignal(false);
-  const note = useSignal<Note | null>(null);
-  const table = useSignal<TableSource | null>(null);
-  const items = menuItems(frame, modelName, { button, note, table });
+  const note = useSignal("");
+  const items = menuItems(frame, modelName, note);
   const toggled = (event: Event) => {
     open.value = (event as ToggleEvent).newState === "open";
     if (open.value && list.current && button.current) place(list.current, button.current);
@@ -41,27 +33,17 @@ export function Menu({ modelName }: { modelName: string }) {
     if (item.refused) return;
     list.current?.hidePopover();
     button.current?.focus();
-    note.value = null;
+    note.value = "";
     const run = async () => item.run();
     run().catch((error: unknown) => {
-      if (!isAbort(error)) note.value = { text: error instanceof Error ? error.message : String(error) };
+      if (!isAbort(error)) note.value = error instanceof Error ? error.message : String(error);
     });
   };
   return (
     <span class="mw-menu">
       <span class="mw-muted" role="status">
-        {note.value?.text}
+        {note.value}
       </span>
-      {note.value?.copy && <CopyByHand note={note} text={note.value.copy} />}
-      {table.value && (
-        <TableDialog
-          name={table.value.name}
-          table={table.value.make()}
-          onClose={() => {
-            table.value = null;
-          }}
-        />
-      )}
       <button
         ref={button}
         type="button"
@@ -71,12 +53,6 @@ export function Menu({ modelName }: { modelName: string }) {
         aria-haspopup="menu"
         aria-expanded={open.value}
         popovertarget={id}
-        onKeyDown={(event) => {
-          if (event.key === "ArrowDown") {
-            event.preventDefault();
-            list.current?.showPopover();
-          }
-        }}
       >
         <span aria-hidden="true">⋯</span>
       </button>
@@ -110,40 +86,13 @@ export function Menu({ modelName }: { modelName: string }) {
   );
 }
 
-/** Where the browser keeps the clipboard from the page. */
-function CopyByHand({ note, text }: { note: Signal<Note | null>; text: string }) {
-  return (
-    <textarea
-      class="mw-input mw-code"
-      aria-label="To copy"
-      readOnly
-      rows={1}
-      value={text}
-      ref={(field) => field?.select()}
-      onBlur={() => {
-        note.value = null;
-      }}
-    />
-  );
-}
-
-interface Shown {
-  readonly button: { current: HTMLElement | null };
-  readonly note: Signal<Note | null>;
-  /** That is read now. */
-  readonly table: Signal<TableSource | null>;
-}
-
-function menuItems(frame: Frame, modelName: string, { button, note, table: read }: Shown): Item[] {
-  const root = () => {
-    if (!button.current) throw new Error("The picture is gone.");
-    return viewRoot(button.current);
-  };
+function menuItems(frame: Frame, modelName: string, note: Signal<string>): Item[] {
   const name = (more: string, ending: string) =>
-    fileName([root().dataset.view ?? "", modelName, more], ending);
+    fileName([frame.root.dataset.view ?? "", modelName, more], ending);
   const copy = async (text: string, what: string) => {
-    const copied = await copyText(text);
-    note.value = copied ? { text: `Copied ${what}` } : { text: "Press Ctrl+C:", copy: text };
+    note.value = (await copyText(text))
+      ? `Copied ${what}`
+      : "The browser does not let the page copy. Save a file instead.";
   };
   const { live } = frame.capabilities.value;
   const tables = frame.tables.value;
@@ -156,18 +105,16 @@ function menuItems(frame: Frame, modelName: string, { button, note, table: read 
     },
     {
       text: "Save as PNG",
-      run: async () => saveFile(name("", "png"), await pngFile(await takeSnapshot(root(), frame))),
+      run: async () => saveFile(name("", "png"), await pngFile(await takeSnapshot(frame))),
     },
     {
       text: "Save as SVG",
-      run: async () => saveFile(name("", "svg"), svgFile(await takeSnapshot(root(), frame))),
+      run: async () => saveFile(name("", "svg"), svgFile(await takeSnapshot(frame))),
     },
     ...tables.flatMap((table) => [
       {
         text: `Show table${which(table)}`,
-        run: () => {
-          read.value = table;
-        },
+        run: () => showTable(frame.root, table.name, table.make()),
       },
       { text: `Copy table${which(table)}`, run: () => copy(toTsv(table.make()), "the table") },
       {

@@ -1,5 +1,6 @@
 /** The theme as drawing code needs it: colours and fonts that CSS has resolved, and a notice when they change. */
 import { signal as makeSignal, type ReadonlySignal } from "@preact/signals";
+import { scratchPen } from "./canvas";
 import { type ColourMap, colourMap, css, luminance, type Rgb } from "./colour";
 
 export interface Theme {
@@ -83,8 +84,7 @@ export function readTheme(root: HTMLElement): Theme {
  */
 function colourResolver(root: HTMLElement): (name: string) => Rgb {
   const probe = document.createElement("span");
-  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  if (!pen) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
+  const pen = scratchPen();
   const resolved = (name: string) => {
     root.append(probe);
     probe.style.color = `var(${name})`;

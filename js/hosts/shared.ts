@@ -13,6 +13,14 @@ import { listen, oncePerTask } from "./model";
 const PLACES = ["layer", "head", "position", "token"] as const;
 type Place = (typeof PLACES)[number];
 
+/** The traits that say how many there are, a number or a list of them; the first that the view has counts. */
+const SIZES: Readonly<Record<Place, readonly string[]>> = {
+  layer: ["n_layers"],
+  head: ["n_heads", "head_names"],
+  position: ["tokens", "clean_tokens"],
+  token: [],
+};
+
 /** As the shared model has it: switched off is not dropped. */
 interface Entry {
   intervention: Intervention;
@@ -43,8 +51,7 @@ export class Shared {
       signal,
     );
     // Another prompt may have the place that the last one had not.
-    for (const name of ["tokens", "clean_tokens"])
-      listen(model, `change:${name}`, () => tell(["position"]), signal);
+    for (const trait of SIZES.position) listen(model, `change:${trait}`, () => tell(["position"]), signal);
   }
 
   /** Whether the view's trait is a shared one now. */
@@ -217,24 +224,12 @@ function isPlace(name: string): name is Place {
   return (PLACES as readonly string[]).includes(name);
 }
 
-/** How many layers, heads or positions the view has. */
+/** How many layers, heads or positions the view has; null: it does not say. */
 function placeSize(model: AnyModel, name: Place): number | null {
-  const length = (trait: string) => {
-    const values: unknown = model.get(trait);
-    return Array.isArray(values) ? values.length : null;
-  };
-  const count = (trait: string) => {
+  for (const trait of SIZES[name]) {
     const value: unknown = model.get(trait);
-    return typeof value === "number" ? value : null;
-  };
-  switch (name) {
-    case "layer":
-      return count("n_layers");
-    case "head":
-      return count("n_heads") ?? length("head_names");
-    case "position":
-      return length("tokens") ?? length("clean_tokens");
-    case "token":
-      return null;
+    if (typeof value === "number") return value;
+    if (Array.isArray(value)) return value.length;
   }
+  return null;
 }

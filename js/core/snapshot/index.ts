@@ -7,13 +7,13 @@ const SCALE = 3;
 const MAX_PIXELS = 60_000_000;
 
 /** The picture as it is, redrawn for a moment as on paper. */
-export async function takeSnapshot(root: HTMLElement, frame: Frame): Promise<Snapshot> {
-  const { width, height } = root.getBoundingClientRect();
+export async function takeSnapshot(frame: Frame): Promise<Snapshot> {
+  const { width, height } = frame.root.getBoundingClientRect();
   const scale = Math.min(SCALE, Math.max(1, Math.sqrt(MAX_PIXELS / (width * height))));
   frame.print(scale);
   try {
     await settled();
-    return snapshotOf(root);
+    return snapshotOf(frame.root);
   } finally {
     frame.print(null);
   }

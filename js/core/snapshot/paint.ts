@@ -1,4 +1,5 @@
 /** Boxes and text of the page, as every reader of SVG understands them. */
+import { scratchPen } from "../canvas";
 import { gradientTag } from "./gradient";
 import type { Box } from "./svg";
 import { type Attributes, escaped, tag } from "./tag";
@@ -11,14 +12,11 @@ export class Paint {
   /** Gradients and clips, for the drawing's <defs>. */
   readonly definitions: string[] = [];
   /** Of one pixel, for colours and for measuring text. */
-  readonly pen: CanvasRenderingContext2D;
+  readonly pen = scratchPen();
   readonly #sheet: Box;
   readonly #colours = new Map<string, [colour: string, alpha: number]>();
 
   constructor(sheet: Box) {
-    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    if (!pen) throw new Error("The browser gives no 2-D canvas, which every picture is drawn on.");
-    this.pen = pen;
     this.#sheet = sheet;
   }
 
@@ -52,14 +50,13 @@ export class Paint {
     if (!ink || !run.text.trim()) return "";
     const { x, y, width, height } = this.placed(run.box);
     const { ascent, descent } = fontExtent(style, this.pen);
-    const { direction, textDecorationLine } = style;
+    const { textDecorationLine } = style;
     const attributes: Attributes = {
-      x: direction === "rtl" ? x + width : x,
+      x,
       y: y + (height + ascent - descent) / 2,
       textLength: width,
       lengthAdjust: "spacingAndGlyphs",
       "xml:space": "preserve",
-      direction: direction === "rtl" ? direction : null,
       "text-decoration": textDecorationLine === "none" ? null : textDecorationLine,
       ...ink,
       ...Object.fromEntries(FONT.map((name) => [name, style.getPropertyValue(name)])),

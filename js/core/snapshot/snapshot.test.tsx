@@ -45,7 +45,7 @@ function texts(svg: string): (string | null)[] {
 /** The saved image as pixels, and how to read one at a place of the page. */
 async function pixels(root: HTMLElement, frame: Frame) {
   const { x, y } = root.getBoundingClientRect();
-  const snapshot = await takeSnapshot(root, frame);
+  const snapshot = await takeSnapshot(frame);
   const bitmap = await createImageBitmap(await pngFile(snapshot));
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
@@ -59,14 +59,14 @@ async function pixels(root: HTMLElement, frame: Frame) {
 
 describe("a picture as SVG", () => {
   it("has its text as text, whatever it is, and not what is hidden", async () => {
-    const { root, frame } = await draw("");
-    const found = texts((await takeSnapshot(root, frame)).svg);
+    const { frame } = await draw("");
+    const found = texts((await takeSnapshot(frame)).svg);
     expect(found).toEqual([HOSTILE.replace("\u0007", "\ufffd"), "More", "one", "two"]);
   });
 
   it("has each line of a text that is broken into lines", async () => {
-    const { root, frame } = await draw(".text { width: 4ch; font-family: monospace }", "one two three");
-    const found = texts((await takeSnapshot(root, frame)).svg);
+    const { frame } = await draw(".text { width: 4ch; font-family: monospace }", "one two three");
+    const found = texts((await takeSnapshot(frame)).svg);
     expect(found.slice(0, 3).map((text) => text?.trim())).toEqual(["one", "two", "three"]);
   });
 
