@@ -1,10 +1,11 @@
 /** A mounted picture as its tests look at it: what is in it, and what is wrong with it. */
 import axe from "axe-core";
+import { onTestFinished, vi } from "vitest";
 import { page, userEvent } from "vitest/browser";
 import type { Cell } from "../core/canvas";
 import type { View } from "../core/mount";
 import type { Port } from "../core/port";
-import { button, cellCentre, show, type ThemeName } from "./dom";
+import { button, cellCentre, painted, show, type ThemeName } from "./dom";
 
 export interface Picture {
   readonly root: HTMLElement;
@@ -48,6 +49,18 @@ export function colourBeside(grid: HTMLElement, cell: Cell, offset: { x: number;
   const pen = grid.querySelector("canvas")?.getContext("2d");
   const pixel = pen?.getImageData((x + offset.x) * ratio, (y + offset.y) * ratio, 1, 1);
   return [...(pixel?.data ?? [])].slice(0, 3);
+}
+
+/** What an item of the picture's menu puts on the clipboard. */
+export async function copied(root: HTMLElement, item: string): Promise<string> {
+  const written = vi.spyOn(navigator.clipboard, "writeText").mockImplementation(async () => undefined);
+  onTestFinished(() => written.mockRestore());
+  const items = [...root.querySelectorAll<HTMLElement>("[role=menuitem]")];
+  const found = items.find(({ textContent }) => textContent === item);
+  if (!found) throw new Error(`The menu has no "${item}": ${items.map(({ textContent }) => textContent)}`);
+  found.click();
+  await painted();
+  return String(written.mock.calls.at(-1)?.[0]);
 }
 
 export async function fill(field: HTMLElement, text: string): Promise<void> {

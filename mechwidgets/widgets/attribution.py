@@ -201,10 +201,7 @@ class AttributionView(ModelView, kind="attribution"):
 
     @traitlets.validate("position", "interventions")
     def _ask_before_changing(self, proposal: Any) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
-        inputs = {one: getattr(self, one) for one in self.inputs} | {name: value}
-        # Whatever is chosen in a linked picture comes by here.
-        return value if inputs == self._answer.inputs else self._ask_before_accepting(proposal)
+        return self._ask_unless_answered(proposal)
 
     @traitlets.validate("layer", "head", "neuron")
     def _place_in_range(self, proposal: Any) -> int | None:

@@ -13,9 +13,11 @@ from mechwidgets.analysis.lens_states import STREAMS, LensStates, read_states, s
 from mechwidgets.analysis.logit_lens import Reading, check_lengths, lens_dataset, read_lens
 from mechwidgets.analysis.tuned_lens import translation
 from mechwidgets.model.hooked_model import HookedModel
+from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.model.prompt_pair import check_answer
 from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.interventions import InterventionList, Interventions
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
@@ -47,11 +49,11 @@ class LogitLensView(ModelView, kind="logit_lens"):
         target: the token, a text or an id, whose rank and probability colour the cells; "" for what the model finally predicts at each position.
         color_by: "probability" of the cell's top token, "target_probability", "rank" of the target, "entropy" of the distribution (nats), "kl" of it from
             the output's (nats), or, with `compare`, "divergence" of the second prompt's distribution from the first's (nats).
-        prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
-        settings: `tuned`, whether it begins with the tuned lens; `layer` and `position`, `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
+        interventions: changes under which the model runs, such as `[mw.ablate(head=(4, 7))]`, or an Interventions shared with other pictures.
+        settings: `prepend_bos` (a BOS token in front, none, or what the tokenizer does by itself; as in `model(prompt, prepend_bos=...)`), `tuned`, whether it begins with the tuned lens; `layer` and `position`, `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
 
     Attributes:
-        prompt, compare, stream, target: assign to look at something else.
+        prompt, compare, stream, target, interventions: assign to look at something else.
         tuned: whether the tuned lens reads; assign to switch.
         tokens: the texts of the prompt's tokens, [pos].
         layer, position: the chosen place, or None.
@@ -63,7 +65,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         TypeError: an argument that the picture does not take, or a tuned lens of another kind.
     """
 
-    inputs = ("prompt", "compare", "stream", "target", "tuned", "prepend_bos")
+    inputs = ("prompt", "compare", "stream", "target", "tuned", "interventions", "prepend_bos")
     settings = ("color_by", "layer", "position", "tuned_lens")
 
     prompt = traitlets.Unicode("").tag(sync=True)
@@ -75,6 +77,8 @@ class LogitLensView(ModelView, kind="logit_lens"):
     target_text = traitlets.Unicode("").tag(sync=True)
     tuned = traitlets.Bool(False).tag(sync=True)
     tuned_lens = traitlets.Any(None)
+    interventions = InterventionList()
+    answered = traitlets.Dict().tag(sync=True)
     has_tuned_lens = traitlets.Bool(False).tag(sync=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     compare_tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -104,7 +108,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         tuned_lens: Any = None,
         target: str | int = "",
         color_by: str | None = None,
-        prepend_bos: bool | None = None,
+        interventions: Sequence[Intervention] | Interventions = (),
         **settings: Any,
     ) -> None:
         inputs: dict[str, Any] = {
@@ -112,7 +116,8 @@ class LogitLensView(ModelView, kind="logit_lens"):
             "compare": compare,
             "stream": stream,
             "target": target,
-            "prepend_bos": prepend_bos,
+            "interventions": list(interventions),
+            "prepend_bos": settings.pop("prepend_bos", None),
         }
         inputs["tuned"] = settings.pop("tuned", tuned_lens is not None)
         self._tuned_lens = tuned_lens
@@ -120,7 +125,9 @@ class LogitLensView(ModelView, kind="logit_lens"):
         if tuned_lens is not None and isinstance(model, HookedModel):
             translation(model, tuned_lens)
         color_by = color_by or ("divergence" if compare else "probability")
-        super().__init__(model, inputs, color_by=color_by, tuned_lens=tuned_lens, **settings)
+        super().__init__(
+            model, inputs, color_by=color_by, tuned_lens=tuned_lens, interventions=interventions, **settings
+        )
 
     @property
     def lens(self) -> Any:
@@ -131,7 +138,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         if name == "tuned":
             if value and self._tuned_lens is None:
                 raise ValueError("This picture has no tuned lens. Make one with mw.LogitLensView(..., tuned_lens=...).")
-        elif name != "target" or not _is_id(value):
+        elif name != "interventions" and not (name == "target" and _is_id(value)):
             super()._check_input(name, value)
 
     def _ask(self, **inputs: Any) -> Answer:
@@ -144,6 +151,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         reading = read_lens(self.model, states, min(max(1, k), TOP_K, self.model.cfg.d_vocab), target_id)
         lens = lens_dataset(self.model, states, reading)
         traits = self._numbers(reading) | {
+            "answered": {"interventions": [one.to_json() for one in inputs["interventions"]]},
             "has_tuned_lens": self._tuned_lens is not None,
             "streams": streams_of(self.model, inputs["tuned"]),
             "target_text": "" if target_id is None else self.model.token_texts([target_id])[0],
@@ -173,16 +181,17 @@ class LogitLensView(ModelView, kind="logit_lens"):
         }
 
     def _states(
-        self, prompt: str, compare: str, stream: str, tuned: bool, prepend_bos: bool | None, again: bool, **_: Any
+        self, *, again: bool, prompt: str, compare: str, stream: str, tuned: bool, **inputs: Any
     ) -> list[LensStates]:
         """What the lens reads of each prompt; unless it is to be read again, as it was kept, where that is what is asked for."""
-        key = (prompt, compare, stream, tuned, prepend_bos)
+        prepend_bos, interventions = inputs["prepend_bos"], inputs["interventions"]
+        key = (prompt, compare, stream, tuned, prepend_bos, interventions)
         if not again and self._held is not None and self._held[0] == key:
             return self._held[1]
         prompts = [self.model.to_tokens(text, prepend_bos) for text in [prompt, *([compare] if compare else [])]]
         check_lengths(self.model, prompts)
         tuned_lens = self._tuned_lens if tuned else None
-        states = [read_states(self.model, tokens, stream, tuned_lens) for tokens in prompts]
+        states = [read_states(self.model, tokens, stream, tuned_lens, interventions) for tokens in prompts]
         kept = sum(one.nbytes for one in states) <= KEPT_STATE_BYTES
         self._held = (key, states) if kept else None
         return states
@@ -221,6 +230,10 @@ class LogitLensView(ModelView, kind="logit_lens"):
     @traitlets.validate("compare", "stream", "target", "tuned")
     def _ask_before_changing(self, proposal: Any) -> Any:
         return self._ask_before_accepting(proposal)
+
+    @traitlets.validate("interventions")
+    def _ask_under_interventions(self, proposal: Any) -> Any:
+        return self._ask_unless_answered(proposal)
 
     @traitlets.validate("tuned_lens")
     def _made_with(self, proposal: Any) -> Any:

@@ -279,6 +279,11 @@ class ModelView(View):
                 self._set_inputs(**{name: value})
         return value
 
+    def _ask_unless_answered(self, proposal: Any) -> Any:
+        """As `_ask_before_accepting`, for inputs that linked pictures set again and again to what they are."""
+        inputs = {name: getattr(self, name) for name in self.inputs} | {proposal["trait"].name: proposal["value"]}
+        return proposal["value"] if inputs == self._answer.inputs else self._ask_before_accepting(proposal)
+
     def _has_asked(self, changed: dict[str, Any]) -> bool:
         """Whether the answer is about these inputs already: where several change together, the first is asked about with all."""
         together: bool = self._cross_validation_lock

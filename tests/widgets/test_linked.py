@@ -336,5 +336,5 @@ def test_pictures_answer_with_what_is_shared():
 
 
 def test_a_picture_without_interventions_says_so():
-    with pytest.raises(TypeError, match="LogitLensView has no argument 'interventions'"):
-        lens(interventions=mw.Interventions())
+    with pytest.raises(TypeError, match="PatternsView has no argument 'interventions'"):
+        mw.PatternsView(["a"], [[[1.0]]], interventions=mw.Interventions())

@@ -107,6 +107,28 @@ def test_a_tuned_lens_is_switched_off_and_on():
         mw.LogitLensView(model, PROMPT, tuned_lens=pairs[:2])
 
 
+def test_interventions_hold_in_all_that_it_shows():
+    model, changes = tiny_model(), mw.Interventions()
+    off = mw.ablate(mlp=1)
+    view = mw.LogitLensView(model, PROMPT, interventions=changes)
+    changes.append(off)
+    assert view.answered == {"interventions": [off.to_json()]}
+    with model.intervene(off):
+        probs = model(PROMPT)[0].detach().softmax(-1)
+    np.testing.assert_allclose(from_wire(view.top_probs)[0, -1], probs.topk(10).values, rtol=1e-4)
+    column = ask(view, "column", position=3, follow=[9])["value"]
+    assert column["probability"][0, 0, -1] == pytest.approx(float(probs[3, 9]), rel=1e-4)
+    before = view._answer
+    changes.switch(off, True)
+    assert view._answer is before
+    changes.clear()
+    assert view.lens.identical(mw.logit_lens(model, PROMPT, k=10))
+    state = view.get_state()
+    with pytest.raises(ValueError, match="Layer 7 is out of range"):
+        view.interventions = [mw.ablate(head=(7, 0))]
+    assert view.get_state() == state
+
+
 @pytest.mark.parametrize("kept", [0, 20_000_000])
 def test_a_column_follows_tokens_through_the_layers(kept, monkeypatch):
     monkeypatch.setattr(logit_lens, "KEPT_STATE_BYTES", kept)

@@ -16,7 +16,7 @@ import {
   until,
 } from "../../test/dom";
 import { fixturePort } from "../../test/fixture";
-import { colourBeside, fill, type Picture, showPicture, violations } from "../../test/picture";
+import { colourBeside, copied, fill, type Picture, showPicture, violations } from "../../test/picture";
 import { attribution } from ".";
 import { barCell, barComponent, type Component, readParts } from "./parts";
 import { IOI_TOKENS, samplePort, sampleTraits } from "./sample";
@@ -245,6 +245,23 @@ test("without a kernel the numbers stay, and what needs one says so", async () =
   expect(panel(picture)).toContain("What it writes towards takes a running kernel.");
   expect(picture.find(".mw-attribution").dataset.stale).toBe("false");
   expect(port.sent).toEqual([]);
+});
+
+test("its numbers can be taken as tables", async () => {
+  const port = small();
+  port.update({ layer: 0, part: "mlp" });
+  const picture = await show(port);
+  expect(await copied(picture.root, "Copy table: attribution by layer")).toBe(
+    "\tattention\tMLP\n0\t1\t-4\n1\t\t2\nembedding\t0.5\t\nlast biases\t-0.25\t\n",
+  );
+  expect(await copied(picture.root, "Copy table: attribution by head")).toBe(
+    "layer\t0\t1\n0\t3\t-2\n1\t\t\n",
+  );
+  await until(() => panel(picture).includes("its neurons"), "the neurons");
+  expect(await copied(picture.root, "Copy table: neurons that add most")).toMatch(
+    /^neuron\tadds\tactivation\n\d+\t/,
+  );
+  expect(await copied(picture.root, "Copy table: tokens that it writes towards")).toContain('" Mary"\t');
 });
 
 test("token text is text", async () => {

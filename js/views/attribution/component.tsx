@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { Button, ErrorLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
+import { useFrame, useTables } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { quoteToken, tokenLabel } from "../../core/tokens";
@@ -105,6 +105,15 @@ function useComponent(port: Port<Traits>, chosen: Component, of: unknown) {
 }
 
 function Writes({ answer, stale }: { answer: ComponentAnswer; stale: boolean }) {
+  useTables({
+    "tokens that it writes towards": () => ({
+      columns: ["token", "adds to its logit"],
+      rows: [
+        ...answer.up.map((token, at) => [token, answer.up_values.data[at] ?? null]),
+        ...answer.down.map((token, at) => [token, answer.down_values.data[at] ?? null]),
+      ],
+    }),
+  });
   const most = Math.max(...[...answer.up_values.data, ...answer.down_values.data].map(Math.abs), 1e-9);
   const list = (title: string, tokens: readonly string[], values: Float32Array) => (
     <div class="mw-writes">
@@ -164,6 +173,16 @@ interface NeuronsProps {
 
 function Neurons({ neurons, chosen, onChoose }: NeuronsProps) {
   const { index, values, activations } = neurons;
+  useTables({
+    "neurons that add most": () => ({
+      columns: ["neuron", "adds", "activation"],
+      rows: [...index.data].map((neuron, at) => [
+        neuron,
+        values.data[at] ?? null,
+        activations.data[at] ?? null,
+      ]),
+    }),
+  });
   return (
     <div>
       <div class="mw-muted">its neurons that add most, of {neurons.count}; activations in brackets</div>

@@ -1,8 +1,9 @@
 /** Direct logit attribution: what each component adds to the logit of an answer, or to its difference from a wrong one's. */
 import { useMemo } from "preact/hooks";
-import { Button, Header, PromptForm, StatusLine } from "../../core/components";
+import { Changes, isStale } from "../../core/changes";
+import { Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
-import { interventionLabel, isHeadOff, toggleHead } from "../../core/intervention";
+import { isHeadOff, toggleHead } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { Selector } from "../../core/selector";
@@ -22,7 +23,8 @@ function Attribution({ port }: { port: Port<Traits> }) {
   const layerValues = useTrait(port, "layer_values").value;
   const interventions = useTrait(port, "interventions").value;
   const [chosen, choose] = useChosen(port, parts);
-  const stale = useStale(port);
+  const { live } = useFrame().capabilities.value;
+  const stale = live && isStale(useTrait(port, "answered").value, interventions, useAsked(port));
   const { barWidth, headWidth, below } = arrange(useFrame().width.value, parts.heads);
   const panel = {
     ...{ parts, chosen },
@@ -42,7 +44,7 @@ function Attribution({ port }: { port: Port<Traits> }) {
         <PositionSelector port={port} />
       </Header>
       <Question port={port} />
-      <Changes port={port} />
+      <Changes interventions={interventions} onChange={(changes) => port.set("interventions", changes)} />
       <Total port={port} />
       <div
         class="mw-attribution"
@@ -101,16 +103,10 @@ function useChosen(
   return [exists ? component : null, choose];
 }
 
-/** The numbers are still of another position or of other changes. */
-function useStale(port: Port<Traits>): boolean {
-  const answered = useTrait(port, "answered").value;
-  const interventions = useTrait(port, "interventions").value;
-  const position = useTrait(port, "position").value;
+/** The position that is wanted. */
+function useAsked(port: Port<Traits>): number {
   const last = useTrait(port, "tokens").value.length - 1;
-  const { live } = useFrame().capabilities.value;
-  if (!live) return false;
-  const same = JSON.stringify(answered.interventions) === JSON.stringify(interventions);
-  return !same || answered.position !== (position ?? last);
+  return useTrait(port, "position").value ?? last;
 }
 
 function PositionSelector({ port }: { port: Port<Traits> }) {
@@ -141,34 +137,6 @@ function Question({ port }: { port: Port<Traits> }) {
     { name: "wrong", label: "Wrong", value: shown(wrong, wrongText), width: 24 },
   ];
   return <PromptForm fields={fields} request={request} />;
-}
-
-/** The interventions under which the model ran, each to be undone. */
-function Changes({ port }: { port: Port<Traits> }) {
-  const interventions = useTrait(port, "interventions").value;
-  const { live } = useFrame().capabilities.value;
-  if (interventions.length === 0) return null;
-  return (
-    <div class="mw-changes">
-      <span class="mw-muted">changed</span>
-      {interventions.map((change, index) => (
-        <Button
-          key={index}
-          label={`Undo ${interventionLabel(change)}`}
-          title="Undo"
-          disabled={!live}
-          onClick={() =>
-            port.set(
-              "interventions",
-              interventions.filter((_, other) => other !== index),
-            )
-          }
-        >
-          {interventionLabel(change)} ×
-        </Button>
-      ))}
-    </div>
-  );
 }
 
 /** What the parts add up to, and under what assumption. */

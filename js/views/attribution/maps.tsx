@@ -3,10 +3,11 @@ import { useMemo } from "preact/hooks";
 import type { Cell } from "../../core/canvas";
 import { HatchMark, Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
+import { useFrame, useTables } from "../../core/frame";
 import { Grid } from "../../core/grid";
+import { matrixTable } from "../../core/table";
 import { CELL_HEIGHT, drawBars, drawHeads } from "./draw";
-import { barCell, barComponent, type Component, type Parts } from "./parts";
+import { barCell, barComponent, barValue, type Component, type Parts } from "./parts";
 import { describeBar, describeHead, otherName } from "./words";
 
 const BAR_WIDTHS = [96, 160] as const;
@@ -55,6 +56,10 @@ export function LayerBars({ parts, chosen, onChoose, barWidth }: MapProps & { ba
     [parts],
   );
   const cell = chosen && barCell(parts, chosen);
+  useTables({
+    "attribution by layer": () =>
+      matrixTable("", rowLabels, COLUMNS, (row, col) => numberOrNull(barValue(parts, { row, col }))),
+  });
   return (
     <section class="mw-attribution-map" aria-label="By layer">
       <Grid
@@ -93,6 +98,10 @@ export function HeadsMap({ parts, chosen, onChoose, headWidth }: MapProps & { he
   const cell =
     chosen?.head !== null && chosen?.layer != null ? { row: chosen.layer, col: chosen.head } : null;
   const end = parts.most.head;
+  useTables({
+    "attribution by head": () =>
+      matrixTable("layer", labels.rows, labels.cols, (row, col) => numberOrNull(parts.head(row, col))),
+  });
   return (
     <section class="mw-attribution-map" aria-label="By head">
       <Grid
@@ -119,6 +128,10 @@ export function HeadsMap({ parts, chosen, onChoose, headWidth }: MapProps & { he
       </Legend>
     </section>
   );
+}
+
+function numberOrNull(value: number): number | null {
+  return Number.isNaN(value) ? null : value;
 }
 
 function numbers(count: number): string[] {

@@ -1,4 +1,5 @@
 import type { NdArray } from "../../core/arrays";
+import type { Answered as AnsweredOf } from "../../core/changes";
 import type { Intervention } from "../../core/intervention";
 
 /** What the kernel sends; numbers are logits; the names are those of mechwidgets/widgets/attribution.py. */
@@ -43,13 +44,7 @@ export interface Traits {
 
 export type Part = "attn" | "mlp" | "embed" | "pos_embed";
 
-export interface Answered {
-  position: number;
-  interventions: Intervention[];
-}
-
-/** What the picture may change. */
-export type Changes = Partial<Pick<Traits, "prompt" | "answer" | "wrong">>;
+export type Answered = Required<AnsweredOf>;
 
 export interface ComponentAnswer {
   /** Tokens whose logits it raises and lowers most, and by how much (float32). */

@@ -6,6 +6,8 @@ import { quoteToken, shorten } from "../../core/tokens";
 import type { Lens } from "./lens";
 import type { ColourBy } from "./traits";
 
+type Read = (row: number, position: number) => number;
+
 export interface CellColour {
   readonly map: ColourMap;
   /** The cell's place in the map, 0..1; NaN where there is no number. */
@@ -57,52 +59,66 @@ export function cellColour(lens: Lens, by: ColourBy, theme: Theme): CellColour {
 
 /** Sure, or close to the output, is strong, whatever measures it. */
 function ofCell(lens: Lens, by: ColourBy, { sequential: map }: Theme): CellColour {
-  const label = { ...LABELS, target_probability: `probability of ${targetName(lens)}` }[by];
-  if (by === "rank") {
-    const last = Math.round(Math.exp(lens.maxEntropy)) - 1;
-    const read = (row: number, position: number) => lens.rank(0, row, position);
-    return logarithmic(map, `rank of ${targetName(lens)} (0 = top)`, read, last, "falling");
+  const name = targetName(lens);
+  switch (by) {
+    case "rank": {
+      const last = Math.round(Math.exp(lens.maxEntropy)) - 1;
+      const read: Read = (row, position) => lens.rank(0, row, position);
+      return logarithmic(map, `rank of ${name} (0 = top)`, read, last, "falling");
+    }
+    case "kl": {
+      const read: Read = (row, position) => lens.kl(0, row, position);
+      return logarithmic(map, "KL of the distribution to the output's, nats", read, lens.most.kl, "falling");
+    }
+    case "entropy": {
+      const read: Read = (row, position) => lens.entropy(0, row, position);
+      return linear(map, "entropy of the distribution, nats", read, [lens.maxEntropy, 0]);
+    }
+    case "target_probability": {
+      const read: Read = (row, position) => lens.targetProbability(0, row, position);
+      return linear(map, `probability of ${name}`, read, [0, 1]);
+    }
+    default: {
+      const read: Read = (row, position) => lens.top(0, row, position).probability;
+      return linear(map, "probability of the top token", read, [0, 1]);
+    }
   }
-  if (by === "kl") {
-    const read = (row: number, position: number) => lens.kl(0, row, position);
-    return logarithmic(map, label, read, lens.most.kl, "falling");
-  }
-  if (by === "entropy") {
-    const most = lens.maxEntropy;
-    return {
-      map,
-      place: (row, position) => 1 - lens.entropy(0, row, position) / most,
-      legend: { label, domain: [most, 0], ticks: [most, most / 2, 0], format: formatNumber },
-    };
-  }
-  const ofTop = (row: number, position: number) => lens.top(0, row, position).probability;
-  const ofTarget = (row: number, position: number) => lens.targetProbability(0, row, position);
-  return {
-    map,
-    place: by === "target_probability" ? ofTarget : ofTop,
-    legend: { label, domain: [0, 1], ticks: [0, 0.5, 1], format: formatNumber },
-  };
 }
 
-const LABELS = {
-  probability: "probability of the top token",
-  entropy: "entropy of the distribution, nats",
-  kl: "KL of the distribution to the output's, nats",
-  rank: "rank",
-  divergence: "KL of the second prompt's distribution to the first's, nats",
-} as const;
+function ofDifference(lens: Lens, by: ColourBy, theme: Theme): CellColour {
+  if (by === "divergence") {
+    const label = "KL of the second prompt's distribution to the first's, nats";
+    return logarithmic(theme.sequential, label, lens.divergence, lens.most.divergence, "rising");
+  }
+  const read = by === "entropy" ? lens.entropy : lens.targetProbability;
+  const difference: Read = (row, position) => read(0, row, position) - read(1, row, position);
+  const end = largestDifference(lens, difference) || 1;
+  const what = by === "entropy" ? "entropy" : `probability of ${targetName(lens)}`;
+  const unit = by === "entropy" ? ", nats" : "";
+  return linear(theme.diverging, `${what}, first − second${unit}`, difference, [-end, end]);
+}
+
+/** From the map's weak end to its strong one. */
+function linear(map: ColourMap, label: string, value: Read, domain: readonly [number, number]): CellColour {
+  const [weak, strong] = domain;
+  return {
+    map,
+    place: (row, position) => (value(row, position) - weak) / (strong - weak),
+    legend: { label, domain, ticks: [weak, (weak + strong) / 2, strong], format: formatNumber },
+  };
+}
 
 /** Of numbers from 0 up, of which some are far larger: whether a token is first or tenth matters more than whether it is 1,000th or 1,010th. */
 function logarithmic(
   map: ColourMap,
   label: string,
-  read: (row: number, position: number) => number,
+  value: Read,
   most: number,
   direction: "rising" | "falling",
 ): CellColour {
   const end = most || 1;
-  const place = (value: number) => {
-    const share = Math.log1p(value) / Math.log1p(end);
+  const place = (number: number) => {
+    const share = Math.log1p(number) / Math.log1p(end);
     return direction === "rising" ? share : 1 - share;
   };
   const between = MARKS.find((mark) => mark < end / 4);
@@ -110,47 +126,17 @@ function logarithmic(
   const texts = new Map(marks.map((mark) => [place(mark), formatNumber(mark)]));
   return {
     map,
-    place: (row, position) => place(read(row, position)),
+    place: (row, position) => place(value(row, position)),
     legend: {
       label: `${label}, logarithmic`,
       domain: [0, 1],
       ticks: [...texts.keys()].sort((one, other) => one - other),
-      format: (value) => texts.get(value) ?? "",
+      format: (at) => texts.get(at) ?? "",
     },
   };
 }
 
-function ofDifference(lens: Lens, by: ColourBy, theme: Theme): CellColour {
-  if (by === "divergence") {
-    const most = lens.most.divergence || 1;
-    return {
-      map: theme.sequential,
-      place: (row, position) => lens.divergence(row, position) / most,
-      legend: {
-        label: LABELS.divergence,
-        domain: [0, most],
-        ticks: [0, most / 2, most],
-        format: formatNumber,
-      },
-    };
-  }
-  const read = by === "entropy" ? lens.entropy : lens.targetProbability;
-  const difference = (row: number, position: number) => read(0, row, position) - read(1, row, position);
-  const end = largestDifference(lens, difference) || 1;
-  const what = by === "entropy" ? "entropy" : `probability of ${targetName(lens)}`;
-  return {
-    map: theme.diverging,
-    place: (row, position) => 0.5 + difference(row, position) / (2 * end),
-    legend: {
-      label: `${what}, first − second${by === "entropy" ? ", nats" : ""}`,
-      domain: [-end, end],
-      ticks: [-end, 0, end],
-      format: formatNumber,
-    },
-  };
-}
-
-function largestDifference(lens: Lens, difference: (row: number, position: number) => number): number {
+function largestDifference(lens: Lens, difference: Read): number {
   let most = 0;
   for (let row = 0; row < lens.rowLabels.length; row++) {
     for (let position = 0; position < lens.tokens.length; position++) {

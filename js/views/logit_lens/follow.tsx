@@ -3,8 +3,9 @@ import { useSignal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { Button, Choice, ErrorLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
+import { useFrame, useTables } from "../../core/frame";
 import { LinePlot, type PlotLine, seriesColour } from "../../core/line_plot";
+import { matrixTable, type Table } from "../../core/table";
 import { quoteToken, tokenLabel } from "../../core/tokens";
 import { type Column, type Following, lineValues } from "./column";
 import type { Lens } from "./lens";
@@ -123,6 +124,7 @@ function Followed({
 }: PartProps & Pick<FollowProps, "following" | "onTarget">) {
   const row = place.hovered.value?.row ?? place.shown.row;
   const { live } = useFrame().capabilities.value;
+  useTables({ [`${quantity} through the layers`]: () => followedTable(lens, column, quantity) });
   return (
     <ul class="mw-followed" aria-label={`${quantity}: ${rowName(lens, row)}`}>
       {column.answer.ids.map((id, token) => {
@@ -161,6 +163,18 @@ function Followed({
       {lens.compares && <li class="mw-muted">solid: first prompt, dashed: second prompt</li>}
     </ul>
   );
+}
+
+/** A row for each row of the lens, a column for each token (of each prompt). */
+function followedTable(lens: Lens, column: Column, quantity: Quantity): Table {
+  const lines = lens.prompts.flatMap((_, prompt) =>
+    column.answer.texts.map((text, token) => ({
+      name: lens.compares ? `${text} (${prompt === 0 ? "first" : "second"})` : text,
+      values: lineValues(column, quantity, prompt, token),
+    })),
+  );
+  const names = lines.map(({ name }) => name);
+  return matrixTable("row", lens.rowLabels, names, (row, line) => lines[line]?.values[row] ?? null);
 }
 
 function TokenForm({ following }: { following: Following }) {

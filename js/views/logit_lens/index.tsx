@@ -1,6 +1,7 @@
 /** The logit lens: what the model would say if it ended after each layer. */
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
+import { Changes, isStale } from "../../core/changes";
 import { Button, Choice, type Field, Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
 import { linePlotCss } from "../../core/line_plot";
@@ -16,7 +17,7 @@ import { CellPanel } from "./panel";
 import { usePlace } from "./place";
 import css from "./style.css?inline";
 import { LensLegend, Table } from "./table";
-import type { Changes, Traits } from "./traits";
+import type { InputChanges, Traits } from "./traits";
 import { isComponent, STREAM_NAMES } from "./words";
 
 /** From this width on the panel stands at the right, and takes its room from the table. */
@@ -29,11 +30,14 @@ function LogitLens({ port }: { port: Port<Traits> }) {
   const lens = useLens(port);
   const { width, theme } = useFrame();
   const changes = useRequest<object, Traits>(port, "set_inputs");
-  const change = (inputs: Changes) => void changes.send(inputs);
+  const change = (inputs: InputChanges) => void changes.send(inputs);
   const place = usePlace(port, lens);
   const following = useFollowing(port, lens, place);
   const by = fittingColour(lens, useTrait(port, "color_by").value);
   const colour = useMemo(() => cellColour(lens, by, theme.value), [lens, by, theme.value]);
+  const interventions = useTrait(port, "interventions").value;
+  const { live } = useFrame().capabilities.value;
+  const stale = live && isStale(useTrait(port, "answered").value, interventions);
   const sideBySide = width.value >= SIDE_BY_SIDE;
   const target = (id: number | "") => {
     if (id !== "" && !by.startsWith("target") && by !== "rank") port.set("color_by", "target_probability");
@@ -45,11 +49,13 @@ function LogitLens({ port }: { port: Port<Traits> }) {
         name={useTrait(port, "tuned").value ? "Tuned lens" : "Logit lens"}
         modelName={useTrait(port, "model_name").value}
         title={useTrait(port, "title").value}
+        badge={interventions.length > 0 ? "modified" : null}
       >
         <Controls port={port} lens={lens} onChange={change} />
       </Header>
       <Prompts port={port} request={changes} />
-      <div class={`mw-lens ${sideBySide ? "mw-side-by-side" : ""}`}>
+      <Changes interventions={interventions} onChange={(list) => port.set("interventions", list)} />
+      <div class={`mw-lens ${sideBySide ? "mw-side-by-side" : ""}`} aria-busy={stale} data-stale={stale}>
         <div class="mw-lens-table">
           <Table {...{ lens, colour, place }} room={width.value - (sideBySide ? PANEL : 0)} />
           <LensLegend lens={lens} colour={colour} />
@@ -93,7 +99,7 @@ interface PartProps {
   lens: Lens;
 }
 
-function Controls({ port, lens, onChange }: PartProps & { onChange: (changes: Changes) => void }) {
+function Controls({ port, lens, onChange }: PartProps & { onChange: (changes: InputChanges) => void }) {
   const { live } = useFrame().capabilities.value;
   const streams = useTrait(port, "streams").value;
   const tuned = useTrait(port, "tuned").value;

@@ -2,11 +2,12 @@ import { expect, test } from "vitest";
 import { page, userEvent } from "vitest/browser";
 import recorded from "../../../tests/fixtures/logit_lens.json";
 import { luminance, type Rgb } from "../../core/colour";
+import { switchOff } from "../../core/intervention";
 import { linePath } from "../../core/line_plot";
 import { RequestError } from "../../core/port";
 import { clickCell, hoverCell, painted, press, status, type ThemeName, until } from "../../test/dom";
 import { fixturePort } from "../../test/fixture";
-import { colourBeside, fill, type Picture, showPicture, violations } from "../../test/picture";
+import { colourBeside, copied, fill, type Picture, showPicture, violations } from "../../test/picture";
 import { logitLens } from ".";
 import { lineValues, readColumn } from "./column";
 import { readLens } from "./lens";
@@ -272,6 +273,34 @@ test("the stream and the lens are chosen in the picture, and what they mean is s
   expect(picture.find("[role=note]").textContent).toContain(
     "as if this component's output were the whole stream",
   );
+});
+
+test("followed tokens can be taken as a table", async () => {
+  const port = fixturePort<Traits>(recorded);
+  port.update({ layer: 29, position: 4 });
+  const picture = await show(port);
+  await until(() => picture.root.querySelector(".mw-plot-line") !== null, "the line");
+  const lines = (text: string) => text.trimEnd().split("\n");
+  const followed = lines(await copied(picture.root, "Copy table: probability through the layers"));
+  expect(followed[0]).toBe('row\t" Paris"');
+  expect(followed).toHaveLength(32);
+  expect(Number(followed.at(-1)?.split("\t")[1])).toBeCloseTo(0.773, 3);
+});
+
+test("interventions are listed, undone, and the table pales until the kernel has run with them", async () => {
+  const port = samplePort();
+  const picture = await show(port);
+  const stale = () => picture.find(".mw-lens").dataset.stale;
+  expect(stale()).toBe("false");
+  port.set("interventions", [switchOff(23, 3)]);
+  await painted();
+  expect(stale()).toBe("true");
+  port.update({ answered: { interventions: [switchOff(23, 3)] } });
+  await painted();
+  expect(stale()).toBe("false");
+  expect(picture.text()).toContain("modified");
+  picture.button("Undo L23H3").click();
+  expect(port.get("interventions")).toEqual([]);
 });
 
 test("two prompts: their tokens, the divergence in colour, and both lists", async () => {

@@ -67,6 +67,8 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     target: "",
     target_text: "",
     tuned: false,
+    interventions: [],
+    answered: { interventions: [] },
     has_tuned_lens: false,
     tokens,
     compare_tokens: compare,

@@ -1,4 +1,6 @@
 import type { NdArray } from "../../core/arrays";
+import type { Answered } from "../../core/changes";
+import type { Intervention } from "../../core/intervention";
 
 /** What the kernel sends; the names are those of mechwidgets/widgets/logit_lens.py. `prompt` is 1, or 2 where prompts are compared. */
 export interface Traits {
@@ -15,6 +17,9 @@ export interface Traits {
   /** Its text; "" for the output's. */
   target_text: string;
   tuned: boolean;
+  interventions: Intervention[];
+  /** What the numbers are of; `interventions` may be ahead of it. */
+  answered: Answered;
   has_tuned_lens: boolean;
   /** Raw token text, one a position. */
   tokens: string[];
@@ -52,7 +57,7 @@ export type Stream = "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "ml
 export type ColourBy = "probability" | "target_probability" | "rank" | "entropy" | "kl" | "divergence";
 
 /** What the picture may change. */
-export type Changes = Partial<Pick<Traits, "prompt" | "compare" | "stream" | "target" | "tuned">>;
+export type InputChanges = Partial<Pick<Traits, "prompt" | "compare" | "stream" | "target" | "tuned">>;
 
 /** One position through the layers. */
 export interface ColumnAnswer {
