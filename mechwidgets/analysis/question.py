@@ -139,7 +139,9 @@ def read_terms(options: Mapping[str, Any]) -> dict[str, Any]:
     if memory is None:
         return dict(options)
     try:
-        return {**options, "max_memory": int(convert_file_size_to_int(memory) if isinstance(memory, str) else memory)}
+        # accelerate reads a small b as bits
+        size = convert_file_size_to_int(memory.upper()) if isinstance(memory, str) else int(memory)
+        return {**options, "max_memory": size}
     except ValueError:
         raise ValueError(f'max_memory is a number of bytes, or a text such as "2GB"; got {memory!r}.') from None
 

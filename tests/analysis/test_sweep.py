@@ -10,6 +10,7 @@ import torch
 
 import mechwidgets as mw
 from mechwidgets.analysis.axes import SITES, Axes, axes_of
+from mechwidgets.analysis.question import read_terms
 from mechwidgets.analysis.sweep import PairSweep
 from tests.models import tiny_model
 
@@ -220,3 +221,8 @@ def test_a_family_that_cannot_be_replayed_says_so_in_its_result():
     result = mw.patching.sweep(tiny_model("bloom"), CLEAN, CORRUPTED, METRIC)
     assert "cannot be run by themselves" in result.values.attrs["run_plainly"]
     assert "run_plainly" not in mw.patching.sweep(tiny_model(), CLEAN, CORRUPTED, METRIC).values.attrs
+
+
+@pytest.mark.parametrize(("text", "size"), [("500mb", 500 * 10**6), ("500MB", 500 * 10**6), ("1gib", 2**30)])
+def test_memory_in_words_is_bytes(text, size):
+    assert read_terms({"max_memory": text}) == {"max_memory": size}
