@@ -41,6 +41,7 @@ const shared = {
   target: "es2022",
   write: false,
   legalComments: "none",
+  charset: "utf8",
   logLevel: "warning",
   plugins: [inlineCss, writeWhenGood],
 };

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mechwidgets.analysis.result_code import Unwritten, as_python
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     from mechwidgets.widgets.view import View
 
 
-def view_code(view: View) -> str:
+def view_code(view: View, known: Mapping[str, str] = MappingProxyType({})) -> str:
     """Python that draws the picture as it is now, from objects that the reader has.
 
     What is no text, number or list of these (the model, arrays) is a name; a comment says what it was.
+
+    Args:
+        view: the picture.
+        known: how some of its arguments are written, by name.
     """
     positional, named = _parameters(type(view))
     notes = [note for name in positional if (note := _note(view, name))]
@@ -28,7 +33,7 @@ def view_code(view: View) -> str:
         if name not in positional and _is_default(view, name, value):
             continue
         try:
-            lines.append(f"{name}={_written(value)}")
+            lines.append(f"{name}={known[name] if name in known else _written(value)}")
         except Unwritten as unwritten:
             notes.append(f"# {name}: {unwritten}, which cannot be written out. Define it before.")
             lines.append(f"{name}={name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mechwidgets.analysis.joint_effect import JointEffect, joint_effect
 from mechwidgets.analysis.metrics import KL, BoundMetric, LogitDiff, LogProb, Metric, Prob, ProbDiff, Rank
 from mechwidgets.analysis.question import DIRECTIONS, Question
 from mechwidgets.analysis.result import PatchingResult
+from mechwidgets.analysis.result_code import as_python
 from mechwidgets.analysis.resume import SavedSweep
 from mechwidgets.analysis.sweep import Cells, PairSweep
 from mechwidgets.model.hooked_model import HookedModel
@@ -23,8 +24,9 @@ from mechwidgets.model.interventions import patch_from
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.interventions import InterventionList
-from mechwidgets.widgets.patching_traits import PatchingTraits, axis
+from mechwidgets.widgets.patching_traits import PatchingTraits, axis, names_of
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
@@ -47,11 +49,13 @@ class Asked:
         question: the pair of prompts.
         metric: what is read.
         found: by site, what has been found of it: a sweep until all has, then its result.
+        pinned: what was pinned in the picture, by its place.
     """
 
     question: Question
     metric: BoundMetric
     found: dict[str, SavedSweep | PatchingResult]
+    pinned: dict[Any, Intervention] = field(default_factory=dict)
 
 
 class PatchingView(PatchingTraits, ModelView, kind="patching"):
@@ -141,6 +145,24 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
             asked: Asked = self._data
             return joint_effect(self.model, asked.question.base_tokens, asked.metric, self.interventions)
 
+    def to_code(self) -> str:
+        """As `View.to_code`; what was pinned is written as the patch that it is, not as its numbers."""
+        pins = [self._pin_code(one) or f"mw.{one!r}" for one in self.interventions]
+        return view_code(self, {"interventions": f"[{', '.join(pins)}]"})
+
+    def _pin_code(self, change: Intervention) -> str | None:
+        """A patch from the source of this pair as Python; None for anything else."""
+        asked: Asked = self._data
+        pinned = asked.pinned.get(_place(change))
+        if pinned is None or pinned != change:
+            return None
+        source = as_python(self.clean if self.direction == "denoise" else self.corrupted)
+        if self.prepend_bos is not None:
+            source = f"model.to_tokens({source}, {self.prepend_bos})"
+        where = {"head": change.head, "position": change.position if isinstance(change.position, int) else None}
+        given = "".join(f", {name}={value}" for name, value in where.items() if value is not None)
+        return f"mw.patch_from({source}, {change.site!r}, {change.layer}{given}, model=model)"
+
     def _check_input(self, name: str, value: Any) -> None:
         if name not in ("answer", "wrong") or isinstance(value, str):
             super()._check_input(name, value)
@@ -159,6 +181,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
             "corrupted_tokens": first.pair.corrupted_str_tokens,
             "metric_name": first.metric.name,
             "sites": sites,
+            "names": names_of(sites, METRICS, DIRECTIONS),
             "axes": {one: [*map(axis, its.dims, its.values)] for one, its in axes.items()},
             "results": dict.fromkeys(sites),
             # not every layer of a hybrid has heads
@@ -206,6 +229,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         asked: Asked = self._data
         pinned = patch_from(asked.question.source_tokens, site, **where, model=self.model)
         request.check()
+        asked.pinned[_place(pinned)] = pinned
         self.interventions = [*self.interventions, pinned]
         return {}
 
@@ -280,3 +304,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
             with refusing():
                 check_range(name, value, sizes[name])
         return value
+
+
+def _place(change: Intervention) -> tuple[Any, ...]:
+    return (change.site, change.layer, change.head, change.position)

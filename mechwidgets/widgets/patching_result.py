@@ -7,9 +7,11 @@ from typing import Any
 
 import traitlets
 
+from mechwidgets.analysis.pairs_result import PairsResult
+from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.data_view import DataView
 from mechwidgets.widgets.patching_tables import Result, traits_of
-from mechwidgets.widgets.patching_traits import PatchingTraits
+from mechwidgets.widgets.patching_traits import PatchingTraits, heading_of, names_of
 from mechwidgets.widgets.rpc import Handler
 from mechwidgets.widgets.view import RefusedError
 
@@ -39,7 +41,21 @@ class PatchingResultView(PatchingTraits, DataView, kind="patching"):
 
     def __init__(self, result: Result, **settings: Any) -> None:
         self._check_settings(settings)
-        super().__init__(**traits_of(result), finished=True, **settings)
+        # none of pairs, whose sweeps are made from a data set that they do not know
+        self._result_code = "" if isinstance(result, PairsResult) else result.code
+        told = traits_of(result)
+        site, direction = told["site"], told["direction"]
+        heading, names = heading_of(site, direction, told["approximate"]), names_of([site], [], [direction])
+        super().__init__(**told, heading=heading, names=names, finished=True, **settings)
+
+    def to_code(self) -> str:
+        """As `View.to_code`, behind the Python that makes the result."""
+        drawn = view_code(self)
+        if not self._result_code:
+            return drawn
+        return self._result_code + drawn.removeprefix("import mechwidgets as mw\n").replace(
+            "# result: as the picture had it.\n", ""
+        )
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {}

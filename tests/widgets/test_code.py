@@ -96,10 +96,30 @@ def test_arrays_are_names():
     }
 
 
-def test_a_result_is_a_name():
+def test_the_code_of_a_result_makes_the_result_too():
     model = tiny_model()
     result = mw.PatchingView(model, **PAIR).result
     view = mw.PatchingResultView(result, scale="raw")
+    assert view.to_code().startswith(result.code)
+    assert traits(drawn_by(view.to_code(), model=model)) == traits(view)
+
+
+def test_what_was_pinned_is_written_as_the_patch_that_it_is():
+    model = tiny_model()
+    view = make(mw.PatchingView, model)
+    for site, place in (("z", {"layer": 1, "head": 2}), ("resid_pre", {"layer": 2, "position": 3})):
+        ask(view, "pin", site=site, **place)
+    view.interventions = [*view.interventions, mw.ablate(head=(0, 1))]
+    code = view.to_code()
+    assert f"mw.patch_from({view.clean!r}, 'z', 1, head=2, model=model)" in code
+    assert len(code) < 1000
+    assert drawn_by(code, model=model).interventions == view.interventions
+
+
+def test_a_result_of_pairs_is_a_name():
+    result = mw.patching.sweep_pairs(tiny_model(), [(PAIR["clean"], PAIR["corrupted"], mw.Prob(PAIR["answer"]))])
+    view = mw.PatchingResultView(result)
+    assert "# result: as the picture had it." in view.to_code()
     assert traits(drawn_by(view.to_code(), result=result)) == traits(view)
 
 

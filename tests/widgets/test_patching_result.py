@@ -55,6 +55,7 @@ def test_it_says_what_a_running_picture_says():
         "answer",
         "wrong",
         "interventions",
+        "names",
         "sites",
         "axes",
         "metrics",
@@ -250,3 +251,17 @@ def test_a_notebook_shows_the_picture_and_a_script_the_text():
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=240)
     assert not hasattr(a_result(), "_repr_mimebundle_")
+
+
+@pytest.mark.parametrize(
+    ("found", "heading"),
+    [
+        (a_result, "Activation patching"),
+        (lambda: a_table(("layer",), (2,)), "Zero ablation"),
+        (lambda: mw.patching.attribution(tiny_model(), CLEAN, CORRUPTED, METRIC, "z", top=2), "Attribution patching"),
+        (lambda: mw.patching.edge_attribution(tiny_model(), CLEAN, CORRUPTED, METRIC, top=2), "Edge attribution"),
+        (lambda: mw.patching.path_patch(tiny_model(), CLEAN, CORRUPTED, METRIC), "Path patching"),
+    ],
+)
+def test_it_says_what_it_is_a_picture_of(found, heading):
+    assert mw.PatchingResultView(found()).heading == heading

@@ -3,11 +3,11 @@ import { Choice, Header } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import type { Port } from "../../core/port";
 import type { UsedRequest } from "../../core/request";
-import { Selector } from "../../core/selector";
+import { Select } from "../../core/select";
 import { useTrait } from "../../core/trait";
 import type { Scale } from "./scale";
 import type { Traits } from "./traits";
-import { metricName, pictureTitle, siteName, whatIsDone } from "./words";
+import { siteName, whatIsDone } from "./words";
 
 const SCALES = [
   { value: "normalized", text: "normalised" },
@@ -29,7 +29,7 @@ export function Controls({ port, scale, question }: ControlsProps) {
   return (
     <>
       <Header
-        name={pictureTitle(site, direction, approximate)}
+        name={useTrait(port, "heading").value}
         modelName={useTrait(port, "model_name").value}
         title={useTrait(port, "title").value}
         badge={approximate ? "approximate" : null}
@@ -43,7 +43,7 @@ export function Controls({ port, scale, question }: ControlsProps) {
           />
         )}
       </Header>
-      <div class="mw-muted">{whatIsDone(site, direction, axes)}</div>
+      <div class="mw-muted">{whatIsDone(site, direction, axes, useTrait(port, "names").value)}</div>
       <Question port={port} question={question} />
     </>
   );
@@ -54,6 +54,7 @@ function Question({ port, question }: { port: Port<Traits>; question: UsedReques
   const { live } = useFrame().capabilities.value;
   const sites = useTrait(port, "sites").value;
   const metrics = useTrait(port, "metrics").value;
+  const names = useTrait(port, "names").value;
   const directions = useTrait(port, "directions").value;
   const site = useTrait(port, "site").value;
   const metric = useTrait(port, "metric").value;
@@ -61,20 +62,19 @@ function Question({ port, question }: { port: Port<Traits>; question: UsedReques
   if (sites.length < 2) return null;
   return (
     <div class="mw-question">
-      <Selector
-        name="Patch"
-        count={sites.length}
-        labels={sites.map(siteName)}
-        value={sites.indexOf(site)}
-        onChange={(index) => port.set("site", sites[index] ?? site)}
+      <Select
+        label="Patch"
+        options={sites.map((value) => ({ value, text: siteName(value, names) }))}
+        value={site}
+        onChange={(chosen) => port.set("site", chosen)}
       />
       {metrics.length > 1 && (
-        <Selector
-          name="Read"
-          count={metrics.length}
-          labels={metrics.map(metricName)}
-          value={metrics.indexOf(metric)}
-          onChange={(index) => question.send({ metric: metrics[index] })}
+        <Select
+          label="Read"
+          options={metrics.map((value) => ({ value, text: names[value] ?? value }))}
+          value={metric}
+          onChange={(chosen) => question.send({ metric: chosen })}
+          disabled={!live}
         />
       )}
       {directions.length > 1 && live && (

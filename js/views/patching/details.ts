@@ -10,6 +10,9 @@ import type { Traits } from "./traits";
 export const SIGNIFICANT = 0.05;
 
 export interface Details {
+  /** What there is, and a number of it; null where it is not known. */
+  readonly names: readonly string[];
+  number(name: string, index: number): number | null;
   /** The metric, run exactly; null where it is not known. */
   exact(index: number): number | null;
   /** Between which metrics the mean lies, with 95 % confidence. */
@@ -34,6 +37,8 @@ export function useDetails(port: Port<Traits>, scale: Scale): Details {
     return low === null || high === null ? null : [scale.base + low, scale.base + high];
   };
   return {
+    names: Object.keys(given),
+    number,
     exact,
     interval,
     isShown: (index) => (number("p", index) ?? 1) < SIGNIFICANT,

@@ -4,9 +4,8 @@ import { ErrorLine, StatusLine } from "../../core/components";
 import { preactView, useTables } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
-import type * as core from "../../core/table";
 import { useTrait } from "../../core/trait";
-import { placesOf } from "./axes";
+import { cellTable } from "./cell_table";
 import { Controls } from "./controls";
 import { useDetails } from "./details";
 import { MapLegend } from "./legend";
@@ -14,8 +13,8 @@ import { PairForm, PairStrip } from "./pair";
 import { SweepLine } from "./progress";
 import { makeScale, type Scale, signed } from "./scale";
 import css from "./style.css?inline";
-import { type Sweep, type Table, useSweep } from "./sweep";
-import { TableView } from "./table_view";
+import { type Sweep, useSweep } from "./sweep";
+import { TableView, useTokens } from "./table_view";
 import type { Traits } from "./traits";
 
 export const patching = preactView<Traits>(Patching, css);
@@ -30,7 +29,10 @@ function Patching({ port }: { port: Port<Traits> }) {
   const caption = useTrait(port, "caption").value;
   const scale = useScale(port, table.values);
   const details = useDetails(port, scale);
-  useTables({ [`${metric}, ${port.get("site")}`]: () => numbers(table, metric, scale) });
+  const tokens = useTokens(port);
+  useTables({
+    [`${metric}, ${port.get("site")}`]: () => cellTable(table, metric, scale, details, tokens),
+  });
   return (
     <>
       <Controls port={port} scale={scale} question={question} />
@@ -52,20 +54,6 @@ function Patching({ port }: { port: Port<Traits> }) {
       <StatusLine hint="Point at a cell, or walk with the arrow keys." />
     </>
   );
-}
-
-/** A row for each cell that the model has and that is computed. */
-function numbers({ axes, values, done }: Table, metric: string, scale: Scale): core.Table {
-  const cells = Array.from(values.keys()).filter((index) => done[index]);
-  const normalised = scale.normalizable ? (value: number) => [scale.normalize(value)] : () => [];
-  return {
-    columns: [...axes.map(({ name }) => name), metric, ...(scale.normalizable ? ["normalised"] : [])],
-    rows: cells.map((index) => {
-      const places = placesOf(axes, index);
-      const value = values[index] ?? Number.NaN;
-      return [...axes.map((axis, at) => axis.values[places[at] ?? 0] ?? ""), value, ...normalised(value)];
-    }),
-  };
 }
 
 function useScale(port: Port<Traits>, values: Float32Array): Scale {

@@ -20,6 +20,14 @@ const [LAYERS, HEADS] = [30, 9];
 export function sampleTraits(changes: Partial<Traits> = {}): Traits {
   return {
     title: "",
+    heading: "Activation patching",
+    names: {
+      resid_pre: "residual stream into the layer",
+      z: "heads",
+      LogitDiff: "logit difference",
+      Prob: "probability of the answer",
+      denoise: "Clean activations into the corrupted run",
+    },
     model_name: "smollm2-135m",
     clean: CLEAN_TOKENS.join(""),
     corrupted: CORRUPTED_TOKENS.join(""),

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { Button, Choice } from "../../core/components";
 import type { Port } from "../../core/port";
-import { Selector } from "../../core/selector";
+import { Select } from "../../core/select";
 import { useTrait } from "../../core/trait";
 import { flatIndex, placesOf, type Sheet, sheets } from "./axes";
 import type { Details } from "./details";
@@ -80,13 +80,15 @@ export function TableView({ port, table, scale, details }: TableViewProps) {
           />
         )}
         {ways.length > 1 && order.value === "map" && (
-          <Selector
-            name="Map"
-            count={ways.length}
-            labels={ways.map(({ rows, cols }) => `${nameOf(table, rows)} × ${nameOf(table, cols)}`)}
-            value={way.value}
-            onChange={(index) => {
-              way.value = index;
+          <Select
+            label="Map"
+            options={ways.map(({ rows, cols }, at) => ({
+              value: String(at),
+              text: `${nameOf(table, rows)} × ${nameOf(table, cols)}`,
+            }))}
+            value={String(way.value)}
+            onChange={(chosen) => {
+              way.value = Number(chosen);
             }}
           />
         )}
@@ -139,12 +141,14 @@ function Cut(props: {
   const axis = props.table.axes[props.at];
   if (!axis) return null;
   return (
-    <Selector
-      name={axis.name}
-      count={axis.values.length}
-      labels={axis.values.map((_, place) => placeName(axis, place, props.tokens).slice(axis.name.length + 1))}
-      value={props.place}
-      onChange={(place) => props.onChange([[axis, place]])}
+    <Select
+      label={axis.name}
+      options={axis.values.map((_, place) => ({
+        value: String(place),
+        text: placeName(axis, place, props.tokens).slice(axis.name.length + 1),
+      }))}
+      value={String(props.place)}
+      onChange={(place) => props.onChange([[axis, Number(place)]])}
     />
   );
 }

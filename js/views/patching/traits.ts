@@ -11,6 +11,10 @@ export interface Axis {
 /** What the kernel sends; the names are those of mechwidgets/widgets/patching_traits.py. */
 export interface Traits {
   title: string;
+  /** What the picture is of, as "Activation patching". */
+  heading: string;
+  /** Sites, metrics and directions in words, by their names in Python. */
+  names: Record<string, string>;
   model_name: string;
   clean: string;
   corrupted: string;

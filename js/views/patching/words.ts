@@ -5,43 +5,8 @@ import { placesOf } from "./axes";
 import { rounded, type Scale, signed } from "./scale";
 import type { Axis } from "./traits";
 
-const SITES: Readonly<Record<string, string>> = {
-  resid_pre: "residual stream into the layer",
-  resid_mid: "residual stream between attention and MLP",
-  resid_post: "residual stream out of the layer",
-  attn_out: "what attention writes",
-  mlp_out: "what the MLP writes",
-  z: "heads",
-  q: "queries",
-  k: "keys",
-  v: "values",
-  result: "what each head writes",
-  pattern: "attention patterns",
-  attn_scores: "attention scores",
-  post: "neurons",
-};
-const METRICS: Readonly<Record<string, string>> = {
-  LogitDiff: "logit difference",
-  LogProb: "log probability of the answer",
-  Prob: "probability of the answer",
-  ProbDiff: "probability difference",
-  Rank: "rank of the answer",
-  KL: "KL to the other run",
-};
-const DIRECTIONS: Readonly<Record<string, string>> = {
-  denoise: "Clean activations into the corrupted run",
-  noise: "Corrupted activations into the clean run",
-  zero: "Set to zero",
-  mean: "Replaced by their mean",
-  resample: "Replaced by what other prompts have there",
-  steer: "A vector added",
-};
-const TITLES: Readonly<Record<string, string>> = {
-  zero: "Zero ablation",
-  mean: "Mean ablation",
-  resample: "Resample ablation",
-  steer: "Steering",
-};
+/** What sites, metrics and directions are in words, as the kernel knows them. */
+export type Names = Readonly<Record<string, string>>;
 
 export interface Tokens {
   readonly clean: readonly string[];
@@ -49,27 +14,15 @@ export interface Tokens {
 }
 
 /** As in a list: the name that Python has, and what it is. */
-export function siteName(site: string): string {
-  return SITES[site] ? `${site}: ${SITES[site]}` : site;
-}
-
-export function metricName(metric: string): string {
-  return METRICS[metric] ?? metric;
-}
-
-export function pictureTitle(site: string, direction: string, approximate: boolean): string {
-  if (site === "edges") return "Edge attribution";
-  if (site.startsWith("path ")) return "Path patching";
-  return TITLES[direction] ?? (approximate ? "Attribution patching" : "Activation patching");
+export function siteName(site: string, names: Names): string {
+  return names[site] ? `${site}: ${names[site]}` : site;
 }
 
 /** What was done in each cell, as a sentence. */
-export function whatIsDone(site: string, direction: string, axes: readonly Axis[]): string {
-  const done = DIRECTIONS[direction] ?? capitalized(direction);
+export function whatIsDone(site: string, direction: string, axes: readonly Axis[], names: Names): string {
   const each = axes.filter(({ name }) => !isListed(name)).map(({ name }) => name);
-  const what = SITES[site] ? `${SITES[site]} (${site})` : site;
-  const by = each.length > 1 ? `, by ${each.slice(0, -1).join(", ")} and ${each.at(-1)}` : "";
-  return `${done}, one at a time: ${what}${by || each.map((name) => `, by ${name}`).join("")}`;
+  const what = names[site] ? `${names[site]} (${site})` : site;
+  return `${names[direction] ?? direction}, one at a time: ${what}${each.length > 0 ? `, by ${each.join(" × ")}` : ""}`;
 }
 
 /** Labels of an axis' places: tokens at positions (both where the pair differs), else what stands there. */
