@@ -41,9 +41,9 @@ class PatchingResultView(PatchingTraits, DataView, kind="patching"):
 
     def __init__(self, result: Result, **settings: Any) -> None:
         self._check_settings(settings)
+        told = traits_of(result)
         # none of pairs, whose sweeps are made from a data set that they do not know
         self._result_code = "" if isinstance(result, PairsResult) else result.code
-        told = traits_of(result)
         site, direction = told["site"], told["direction"]
         heading, names = heading_of(site, direction, told["approximate"]), names_of([site], [], [direction])
         super().__init__(**told, heading=heading, names=names, finished=True, **settings)
