@@ -47,6 +47,9 @@ export interface HeadsListPicture extends HeadsPicture {
   readonly across: number;
 }
 
+/** Height of the bar in the score's colour, in CSS pixels. */
+const BAR = 4;
+
 /** One after another, in rows, each with its name and its score. */
 export function drawHeadsList(
   context: CanvasRenderingContext2D,
@@ -63,13 +66,16 @@ export function drawHeadsList(
       const index = order[row * across + col];
       if (index === undefined) continue;
       const [x, y] = [col * cellWidth + Math.floor((cellWidth - side) / 2), row * cellHeight + 3];
-      drawHead(context, index, { x, y, side }, theme, picture);
+      // The score stands below in numbers; here its colour is a bar, so that the thumbnail keeps its own.
+      drawHead(context, index, { x, y, side }, theme, { ...picture, tint: () => null });
       context.strokeStyle = theme.line;
       context.lineWidth = 1;
       context.strokeRect(x - 0.5, y - 0.5, side + 1, side + 1);
+      context.fillStyle = picture.tint(index) ?? theme.surface;
+      context.fillRect(x, y + side + 2, side, BAR);
       for (const [line, text] of captions(index).entries()) {
         context.fillStyle = line === 0 ? theme.ink : theme.muted;
-        context.fillText(text, x + side / 2, y + side + 9 + 12 * line);
+        context.fillText(text, x + side / 2, y + side + BAR + 10 + 12 * line);
       }
     }
   }

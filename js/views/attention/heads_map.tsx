@@ -31,7 +31,7 @@ const MAX_HEIGHT = 620;
 /** A wider map scrolls; style.css has the same number. */
 const MAX_WIDTH = 448;
 /** By score: each with two lines of text below it. */
-const LIST = { side: 56, cellWidth: 66, cellHeight: 90, across: 5 };
+const LIST = { side: 56, cellWidth: 66, cellHeight: 94, across: 5 };
 
 export function HeadsMap(props: HeadsMapProps) {
   const { traits, isOff } = props;

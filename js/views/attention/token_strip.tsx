@@ -42,7 +42,9 @@ export function TokenStrip(props: TokenStripProps) {
     frame.status.value = at === null ? "" : sentence(props, at);
   };
   const box = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => showToken(box.current, `${id}-${token}`), [id, token]);
+  // Also once it is laid out: a host may draw first and put the picture into the page later.
+  const laidOut = frame.width.value > 0;
+  useLayoutEffect(() => showToken(box.current, `${id}-${token}`), [id, token, laidOut]);
   const choose = (at: number) => props.onLock(at === locked ? null : at);
   // Made once a prompt, and coloured by hand: thousands of them would take longer than a frame to go through.
   const spans = useMemo(() => tokens.map((text, index) => tokenSpan(text, index, id)), [tokens, id]);
