@@ -7,7 +7,7 @@ import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { clampCell, type GridBounds, uniqueId } from "./accessibility";
 import { type Cell, type CellRange, scratchPen } from "./canvas";
 import { useFrame } from "./frame";
-import { gridActions } from "./grid_actions";
+import { bringIntoView, gridActions } from "./grid_actions";
 import { type GridLayout, type GridSpec, layOutGrid } from "./grid_layout";
 import { gridFont, paintGrid } from "./grid_paint";
 import { usePainting } from "./grid_painting";
@@ -34,6 +34,8 @@ export interface GridProps {
   maxHeight?: number;
   /** Outlined in the accent colour. */
   chosen?: Cell | null;
+  /** Scrolled to when it changes. */
+  reveal?: Cell | null;
   /** False where the view itself marks the current cell and the chosen one. */
   outlined?: boolean;
   /** Draws the cells of `range`; cell (0, 0) has its corner at the origin. */
@@ -84,7 +86,13 @@ export function Grid(props: GridProps) {
     if (current) frame.status.value = text;
   }, [text, current === null]);
 
-  const actions = gridActions({ props, frame, spec, layout, bounds, box, canvas, cursor, home });
+  const state = { props, frame, spec, layout, bounds, box, canvas, cursor, home };
+  const { reveal } = props;
+  useLayoutEffect(() => {
+    if (reveal) bringIntoView(state, clampCell(reveal, bounds));
+  }, [reveal]);
+
+  const actions = gridActions(state);
   return (
     // biome-ignore lint/a11y/useSemanticElements: a table of a million cells cannot be elements
     <div

@@ -95,7 +95,7 @@ function keyboardCell({ props, bounds, cursor, home }: GridState): Cell {
   return clampCell(cursor.peek() ?? home.current ?? props.chosen ?? { row: 0, col: 0 }, bounds);
 }
 
-function bringIntoView({ spec, layout, box }: GridState, cell: Cell): void {
+export function bringIntoView({ spec, layout, box }: GridState, cell: Cell): void {
   if (!box.current) return;
   const { left, top } = scrollToShow(spec, layout, viewportOf(box.current), cell);
   box.current.scrollTo({ left, top, behavior: "instant" });

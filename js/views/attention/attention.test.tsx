@@ -136,7 +136,20 @@ describe("the picture", () => {
     port.update({ prompt, tokens, thumbnails, alternatives, thumbnail_block: 10 });
     await painted();
     await painted();
+    const overview = () => grid(root, "Attention of L1H1, in blocks of 3 tokens");
+    expect(overview().getAttribute("aria-rowcount")).toBe("100");
+    const weights = samplePattern(1, 1, tokens);
+    const inBlock = (row: number, col: number) => row >= 120 && row < 123 && col >= 60 && col < 63;
+    const largest = Math.max(...weights.filter((_, at) => inBlock(Math.floor(at / 300), at % 300)));
+    const at = weights.indexOf(largest);
+    const [row, col] = [Math.floor(at / 300), at % 300];
+    await hoverCell(overview(), { row: 40, col: 20 });
+    expect(status(root)).toContain(`${row} → ${col}, strongest of 3 × 3: ' ${row}' → ' ${col}': `);
+    // A click goes there.
+    await clickCell(overview(), { row: 40, col: 20 });
     expect(matrix().getAttribute("aria-rowcount")).toBe("300");
+    expect(port.get("position")).toBe(row);
+    expect(matrix().scrollTop).toBeGreaterThan(0);
     expect(root.textContent).toContain("largest value of 10 × 10 tokens");
   });
 });

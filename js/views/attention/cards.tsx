@@ -60,6 +60,7 @@ export function HeadCard(props: CardProps) {
         {...{ tokens, pattern, scale, name, onToggle }}
         causal
         masked={attention_type === "pre-softmax"}
+        signed={traits.diverging}
         direction={props.direction}
         token={props.token}
         locked={props.locked}

@@ -20,6 +20,16 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   "attention-gpt2": (_, show) => show("attention", attention, samplePort({ layers: 12, heads: 12 })),
   "attention-large": (_, show) =>
     show("attention", attention, samplePort({ layers: 32, heads: 32, tokens: LONG_TOKENS, block: 5 })),
+  "attention-long": (_, show) => {
+    const port = samplePort({
+      layers: 4,
+      heads: 4,
+      tokens: [...LONG_TOKENS, ...LONG_TOKENS, ...LONG_TOKENS],
+      block: 10,
+    });
+    port.update({ position: 100 });
+    show("attention", attention, port);
+  },
   "attention-tinted": (_, show) => {
     const port = fixturePort<Traits>(recorded);
     port.update({ score: "induction" });

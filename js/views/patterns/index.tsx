@@ -118,7 +118,7 @@ function HeadPanel({ port, traits, scale, range }: HeadPanelProps) {
   const { pattern, request } = usePattern(port, traits, range);
   const name = traits.head_names[traits.head] ?? "";
   const { tokens, causal, drawing } = traits;
-  const shared = { name, tokens, pattern, scale, causal };
+  const shared = { name, tokens, pattern, scale, causal, signed: traits.diverging };
   return (
     <section class="mw-head" aria-label={name}>
       <div class="mw-row">
