@@ -1,7 +1,7 @@
 /** Pins, and what they do together; the shade over what a cell can reach. */
 import { expect, test } from "vitest";
 import { RequestError } from "../../core/port";
-import { cellColour, clickCell, hoverCell, painted, press, status } from "../../test/dom";
+import { cellColour, clickCell, hoverCell, painted, press, status, until } from "../../test/dom";
 import type { FakePort } from "../../test/fake_port";
 import { colourBeside, type Picture, showPicture, violations } from "../../test/picture";
 import { patching } from ".";
@@ -93,6 +93,20 @@ test("pins of heads and of another site stay, and anything that Python adds is i
   picture.button("Unpin all").click();
   await painted();
   expect(port.get("interventions")).toEqual([]);
+});
+
+test("cells that are clicked faster than the kernel pins are all pinned, and one that is clicked again is not", async () => {
+  const port = pinning();
+  const picture = await show(port);
+  port.answer("pin", async (args) => {
+    await new Promise((done) => setTimeout(done, 60));
+    const { site, layer, ...place } = args as { site: string; layer: number };
+    port.update({ interventions: [...(port.get("interventions") ?? []), patch(site, layer, place)] });
+    return {};
+  });
+  await press(picture.grid, "{Enter}{ArrowDown}{Enter}{ArrowDown}{Enter}{Enter}");
+  await until(() => port.sentTo("pin").length === 3 && port.get("interventions")?.length === 2, "the pins");
+  expect(port.get("interventions")?.map(({ layer }) => layer)).toEqual([0, 1]);
 });
 
 test("an answer for another list is not shown, and a failure is said", async () => {

@@ -1,6 +1,6 @@
 /** Pins: what cells put in, kept as interventions, and what they do together. */
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { useFrame } from "../../core/frame";
 import { type Intervention, interventionLabel } from "../../core/intervention";
 import type { Port } from "../../core/port";
@@ -44,24 +44,32 @@ export function usePins(port: Port<Traits>, table: Table): Pins {
   const { joint, request } = useJoint(port, list);
   const find = (index: number) => {
     const place = placeOf(table.axes, index);
-    return list.findIndex((one) => isPatchOf(one, site, place, length));
+    return current(port).findIndex((one) => isPatchOf(one, site, place, length));
   };
   const drop = (at: number) =>
     port.set(
       "interventions",
-      list.filter((_, index) => index !== at),
+      current(port).filter((_, index) => index !== at),
     );
+  // One after the other: a later request of the same name would take the place of an earlier one.
+  const last = useRef(Promise.resolve());
   return {
     ...{ list, joint, isLive: live && !finished, requests: [pin, request] },
     has: (index) => list.length > 0 && find(index) >= 0,
     toggle: (index) => {
-      const at = find(index);
-      if (at >= 0) drop(at);
-      else void pin.send({ site, ...placeOf(table.axes, index) });
+      last.current = last.current.then(async () => {
+        const at = find(index);
+        if (at >= 0) drop(at);
+        else await pin.send({ site, ...placeOf(table.axes, index) });
+      });
     },
     drop,
     clear: () => port.set("interventions", []),
   };
+}
+
+function current(port: Port<Traits>): readonly Intervention[] {
+  return port.get("interventions") ?? NONE;
 }
 
 /** Asks anew whenever the interventions or the question change. */

@@ -78,7 +78,7 @@ export function makeScale(
 
 /** A share of the way between the baselines: what is smaller than this is the rounding of float32. */
 export function rounded(share: number): number {
-  return Math.abs(share) < 1e-5 ? 0 : share;
+  return Math.abs(share) < 1e-4 ? 0 : share;
 }
 
 /** The metric has a sign to read: +6.12, −5.49. */
