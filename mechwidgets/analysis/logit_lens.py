@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 # What the logits of the positions that are unembedded together may take, a few times over: a long prompt has positions x vocabulary of them in each row.
-LOGIT_BYTES = 16_000_000
+LOGIT_BYTES = 32_000_000
 NO_RANK = -1
+# Logits of which only the largest is looked at first.
+BLOCK = 128
 # Tokens that a message shows of where two prompts part.
 SHOWN = 5
 
@@ -66,27 +68,75 @@ class Reading:
             divergence=np.empty((rows, n_pos), np.float32),
         )
 
-    def take(self, where: tuple[int, int, slice], log_probs: torch.Tensor, final: torch.Tensor) -> None:
-        """Read log-probabilities [pos, d_vocab] into the cells `where`, beside those of the output."""
-        top = log_probs.topk(self.top_token.shape[-1], dim=-1)
-        self.top_token[where] = top.indices.cpu()
-        self.probability[where] = top.values.exp().cpu()
-        target = torch.from_numpy(self.target[where[2]]).to(log_probs.device).long()[:, None]
-        log_prob = log_probs.gather(1, target)
-        self.target_probability[where] = log_prob[:, 0].exp().cpu()
-        unreadable = log_prob[:, 0].isnan()
-        self.rank[where] = (log_probs > log_prob).sum(dim=-1).masked_fill(unreadable, NO_RANK).cpu()
-        self.kl[where] = divergence(final, log_probs).cpu()
-        # exp(log p) is 0 where log p is so low that p log p would be NaN
-        entropy = -log_probs.exp().mul_(log_probs).nan_to_num_().sum(dim=-1)
-        self.entropy[where] = entropy.masked_fill(unreadable, torch.nan).cpu()
+    def take(self, where: tuple[int, int, slice], row: Distribution, final: Distribution) -> None:
+        """Read distributions into the cells `where`, beside those of the output."""
+        self.top_token[where] = row.top_token.cpu()
+        self.probability[where] = (row.top_logit - row.log_total[:, None]).exp().cpu()
+        target = torch.from_numpy(self.target[where[2]]).to(row.logits.device).long()[:, None]
+        logit = row.logits.gather(1, target)
+        self.target_probability[where] = (logit[:, 0] - row.log_total).exp().cpu()
+        higher = (row.logits > logit).sum(dim=-1, dtype=torch.int32)
+        self.rank[where] = higher.masked_fill(row.log_total.isnan(), NO_RANK).cpu()
+        self.kl[where] = final.divergence_of(row).cpu()
+        self.entropy[where] = (row.log_total - row.mean_logit).cpu()
 
 
-def divergence(of: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence of distributions from `of`, in nats, both log-probabilities [..., d_vocab]."""
-    # where a token is impossible in both, p log p is 0 in the limit and NaN in arithmetic
-    terms = (of.exp() * (of - other)).nan_to_num_(nan=0.0, posinf=torch.inf)
-    return terms.sum(dim=-1).clamp_min(0).masked_fill(of[..., 0].isnan() | other[..., 0].isnan(), torch.nan)
+class Distribution:
+    """Distributions over the vocabulary, with what is read of them; few passes over them, as there are as many as cells.
+
+    Args:
+        logits: [pos, d_vocab].
+        k: how many top tokens.
+
+    Attributes:
+        logits: in float32.
+        top_token, top_logit: [pos, k].
+        log_total: log of the sum of exponentials, [pos]; NaN where logits are not finite.
+        mean_logit: the mean of the logits under the distribution, [pos].
+    """
+
+    def __init__(self, logits: torch.Tensor, k: int) -> None:
+        self.logits = logits.float()
+        self.top_token, self.top_logit = top_k(self.logits, k)
+        most = self.top_logit[:, :1]
+        # exp(logit - most), of which the probabilities are shares
+        self._weights = (self.logits - most).exp_()
+        self._total = self._weights.sum(dim=-1)
+        self.log_total = most[:, 0] + self._total.log()
+        self.mean_logit = self._mean(self.logits)
+
+    def divergence_of(self, other: Distribution) -> torch.Tensor:
+        """Kullback-Leibler divergence of other distributions from these, in nats, [pos]; to some 1e-5."""
+        ours, theirs = self.mean_logit - self.log_total, self._mean(other.logits) - other.log_total
+        return (ours - theirs).clamp_min(0)
+
+    def _mean(self, logits: torch.Tensor) -> torch.Tensor:
+        total = torch.linalg.vecdot(self._weights, logits)
+        # An impossible token, of logit minus infinity, has no part in a mean; in arithmetic 0 times infinity is NaN.
+        doubtful = total.isnan()
+        if bool(doubtful.any()):
+            total[doubtful] = (self._weights[doubtful] * logits[doubtful]).nan_to_num_(nan=0.0).sum(dim=-1)
+        mean: torch.Tensor = (total / self._total).masked_fill(logits[:, 0].isnan() | self.log_total.isnan(), torch.nan)
+        return mean
+
+
+def top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices and values [pos, k] of the largest logits [pos, d_vocab], the largest first.
+
+    They lie in the k blocks with the largest maxima, and what is left over behind whole blocks; sorting these is several times as fast as sorting all.
+    """
+    n_pos, d_vocab = logits.shape
+    n_blocks = d_vocab // BLOCK
+    if n_blocks <= k:
+        top = logits.topk(k, dim=-1)
+        return top.indices, top.values
+    blocks = logits[:, : n_blocks * BLOCK].view(n_pos, n_blocks, BLOCK)
+    chosen = blocks.amax(dim=-1).topk(k, dim=-1).indices
+    ids = (chosen[..., None] * BLOCK + torch.arange(BLOCK, device=logits.device)).view(n_pos, -1)
+    rest = torch.arange(n_blocks * BLOCK, d_vocab, device=logits.device).expand(n_pos, -1)
+    ids = torch.cat([ids, rest], dim=-1)
+    top = logits.gather(1, ids).topk(k, dim=-1)
+    return ids.gather(1, top.indices), top.values
 
 
 def logit_lens(
@@ -155,15 +205,15 @@ def read_lens(model: HookedModel, prompts: Sequence[LensStates], k: int, target:
     reading = Reading.empty(len(prompts), len(first.rows), n_pos, k)
     with torch.no_grad():
         for positions in (slice(start, start + step) for start in range(0, n_pos, step)):
-            finals = [_log_probs(model, prompt.states[-1][positions]) for prompt in prompts]
+            finals = [Distribution(model.logits_of(prompt.states[-1][positions]), k) for prompt in prompts]
             for final in finals:
-                check_finite(model, final, "the logits")
-            reading.target[positions] = finals[0].argmax(dim=-1).cpu() if target is None else target
+                check_finite(model, final.logits, "the logits")
+            reading.target[positions] = finals[0].top_token[:, 0].cpu() if target is None else target
             for row in range(len(first.rows)):
-                read = [_log_probs(model, prompt.states[row][positions]) for prompt in prompts]
-                for index, log_probs in enumerate(read):
-                    reading.take((index, row, positions), log_probs, finals[index])
-                reading.divergence[row, positions] = divergence(read[0], read[-1]).cpu() if len(read) > 1 else 0.0
+                read = [Distribution(model.logits_of(prompt.states[row][positions]), k) for prompt in prompts]
+                for index, distribution in enumerate(read):
+                    reading.take((index, row, positions), distribution, finals[index])
+                reading.divergence[row, positions] = read[0].divergence_of(read[-1]).cpu() if len(read) > 1 else 0.0
     return reading
 
 
@@ -208,10 +258,6 @@ def lens_dataset(model: HookedModel, prompts: Sequence[LensStates], reading: Rea
         return data
     alone: xr.Dataset = data.isel(prompt=0)
     return alone
-
-
-def _log_probs(model: HookedModel, states: torch.Tensor) -> torch.Tensor:
-    return model.logits_of(states).float().log_softmax(dim=-1)
 
 
 def _positions_together(model: HookedModel) -> int:
