@@ -51,18 +51,28 @@ def read_attention(
         tokens: [batch, pos], without padding.
         attention_type: one of `ATTENTION_TYPES`.
         read: called with each layer's attention, which is let go before the next unless `read` keeps it. The tensors are the model's own: not to be edited.
-        layers: the layers to read, by default all; those after the last one are not run.
+        layers: the layers to read, by default all that have attention; those after the last one are not run.
 
     Returns:
         The logits at the last position, [batch, d_vocab]; None if the run ended before them.
 
     Raises:
-        ValueError: a type that there is not, or one that this architecture does not show.
+        ValueError: a type that there is not or that this architecture does not show, or a layer without attention.
     """
     if attention_type not in ATTENTION_TYPES:
         raise ValueError(f"There is no attention_type {attention_type!r}. It is one of {', '.join(ATTENTION_TYPES)}.")
-    wanted = sorted(set(range(model.cfg.n_layers) if layers is None else layers))
+    there = attention_layers(model)
+    wanted = there if layers is None else sorted(set(layers))
+    missing = [layer for layer in wanted if layer not in there]
+    if missing or not there:
+        which = f"Layer {missing[0]} of this model" if missing else "This model"
+        raise ValueError(f"{which} has no attention to show. Layers that have: {_listed(there)}.")
     sites = [*_NEEDS.get(attention_type, []), "pattern"]
+    unseen = next((site for site in sites if site_name(site, wanted[0]) not in model.hook_dict), None)
+    if unseen is not None:
+        raise ValueError(
+            f"{attention_type!r} is made of the site {unseen!r}, which {model.cfg.architecture} does not show."
+        )
     early = layers is not None and wanted[-1] < model.cfg.n_layers - 1
     run = model.new_run(
         keep=[site_name(site, layer) for layer in wanted for site in sites],
@@ -72,6 +82,15 @@ def read_attention(
     with torch.no_grad():
         found = model.forward(tokens, run, **({} if early else {"logits_to_keep": 1}))
     return None if early else found[:, -1]
+
+
+def attention_layers(model: HookedModel) -> list[int]:
+    """The layers that have attention with a pattern: all, but in models that have recurrent layers between them."""
+    return [layer for layer in range(model.cfg.n_layers) if site_name("pattern", layer) in model.hook_dict]
+
+
+def _listed(layers: list[int]) -> str:
+    return ", ".join(map(str, layers)) or "none"
 
 
 # What a type is made of beside the pattern.

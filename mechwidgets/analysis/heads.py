@@ -25,7 +25,7 @@ ENTROPY_QUERIES = 32
 
 
 def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None = None) -> xr.DataArray:
-    """Scores [score, layer, head] of every head on one prompt; NaN where the prompt cannot show it.
+    """Scores [score, layer, head] of every head on one prompt; NaN where the prompt cannot show it, and in layers without attention.
 
     - `previous_token`: mean attention to the token just before (from the second position on), 0 to 1
     - `duplicate_token`: mean attention to earlier copies of the same token (over positions that have one), 0 to 1
@@ -44,7 +44,7 @@ def head_scores(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None
     tokens = model.to_tokens(prompt, prepend_bos)
     if len(tokens) != 1:
         raise ValueError(f"Head scores are read from one prompt, got {len(tokens)}.")
-    scores = np.empty((len(SCORES), model.cfg.n_layers, model.cfg.n_heads), np.float32)
+    scores = np.full((len(SCORES), model.cfg.n_layers, model.cfg.n_heads), np.nan, np.float32)
     score = HeadScorer(tokens[0])
 
     def read(found: LayerAttention) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import traitlets
 
-from mechwidgets.analysis.attention_values import ATTENTION_TYPES, LayerAttention, read_attention
+from mechwidgets.analysis.attention_values import ATTENTION_TYPES, LayerAttention, attention_layers, read_attention
 from mechwidgets.analysis.prediction import finite_log_probs, prediction_change
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
@@ -78,7 +78,7 @@ class AttentionView(ModelView, kind="attention"):
         compare: another text (or several), of as many tokens: the picture shows `prompt` minus `compare`; "" for none.
         attention_type: "standard" (the pattern), "value-weighted" (times the norm of the source's value), "info-weighted" (times the norm of what the head would
             write of it) or "pre-softmax" (the scores); `mechwidgets.analysis.attention_values` has the formulas and the paper.
-        layer, head: the head to begin with.
+        layer, head: the head to begin with; by default the first.
         heads: those to show large beside it, such as `[(4, 7), (9, 6)]`.
         position: the token that is locked, from 0.
         scores: your own score of each head: an array [layer, head], a DataArray (its name shows), or several by name in a dict.
@@ -95,6 +95,7 @@ class AttentionView(ModelView, kind="attention"):
         layer, head: the chosen head; assign to choose, `observe` to follow clicks.
         heads: those that are shown large beside it, a list of (layer, head).
         position: the locked token, or None.
+        scores: your own by name, each float32 [layer, head]; assign any of what the argument takes.
         interventions: what is switched off now, a list of Intervention.
 
     Raises:
@@ -143,6 +144,7 @@ class AttentionView(ModelView, kind="attention"):
         self._own: dict[str, np.ndarray] = {}
         if isinstance(model, HookedModel):
             self._own = read_scores(settings.get("scores"), model.cfg.n_layers, model.cfg.n_heads)
+            settings.setdefault("layer", next(iter(attention_layers(model)), 0))
         super().__init__(model, inputs, **settings)
 
     def _check_input(self, name: str, value: Any) -> None:
@@ -281,14 +283,13 @@ class AttentionView(ModelView, kind="attention"):
         return list(dict.fromkeys(proposal["value"]))
 
     @traitlets.validate("scores")
-    def _scores_fit(self, proposal: Any) -> Any:
+    def _scores_fit(self, proposal: Any) -> dict[str, np.ndarray]:
         with refusing():
-            read_scores(proposal["value"], self.model.cfg.n_layers, self.model.cfg.n_heads)
-        return proposal["value"]
+            return read_scores(proposal["value"], self.model.cfg.n_layers, self.model.cfg.n_heads)
 
     @traitlets.observe("scores")
     def _take_scores(self, change: Any) -> None:
-        self._own = read_scores(change["new"], self.model.cfg.n_layers, self.model.cfg.n_heads)
+        self._own = change["new"] or {}
         with self._turn, self.hold_sync():
             for name, value in self._score_traits(self._data).items():
                 setattr(self, name, value)

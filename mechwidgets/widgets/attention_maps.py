@@ -79,12 +79,13 @@ class HeadMaps:
         triangle_bytes = 4 * n_pos * (n_pos + 1) // 2 * (2 if prompts.compares else 1)
         self._keeps = n_layers * n_heads * triangle_bytes <= room
         # Made once: small arrays made between large patterns would leave the heap in pieces too small for the next pattern.
-        self._small = np.empty((n_layers, n_heads, side, side), np.float32)
+        # Layers that nothing is read of, because they have no attention, have no values.
+        self._small = np.full((n_layers, n_heads, side, side), np.nan, np.float32)
         # from where to where each head's values go, where that counts, and how far they could
-        self._extents = np.empty((n_layers, n_heads, 2), np.float32)
-        self._reach = np.empty((n_layers, n_heads), np.float32)
+        self._extents = np.zeros((n_layers, n_heads, 2), np.float32)
+        self._reach = np.zeros((n_layers, n_heads), np.float32)
         self._scorers = [HeadScorer(row) for row in prompts.tokens[: prompts.n_shown]]
-        self.scores = np.empty((len(self.score_names), n_layers, n_heads), np.float32)
+        self.scores = np.full((len(self.score_names), n_layers, n_heads), np.nan, np.float32)
 
     @property
     def score_names(self) -> list[str]:

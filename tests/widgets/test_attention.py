@@ -409,6 +409,7 @@ def test_own_scores_stand_beside_those_of_the_prompt(scores, names):
     np.testing.assert_array_equal(from_wire(view.score_values)[-1], effects())
     view.prompt = "Mary went"
     np.testing.assert_array_equal(from_wire(view.score_values)[-1], effects())
+    assert "scores" in view.to_code()
     view.scores = None
     assert len(view.score_names) == 4
     assert (view.score, view.order) == ("", "layer")
@@ -474,3 +475,21 @@ def test_a_difference_can_be_drawn_by_circuitsvis():
     both = values_of(view, 1, 3)
     np.testing.assert_allclose(lower(given["attention"][3]), both[0] - both[1], atol=1e-6)
     assert given["minValue"] < 0
+
+
+def test_layers_without_attention_have_no_values():
+    view = mw.AttentionView(tiny_model("jamba"), PROMPT)
+    assert view.layer == 1
+    thumbnails, scores = from_wire(view.thumbnails), from_wire(view.score_values)
+    assert [bool(layer.any()) for layer in thumbnails] == [False, True, False]
+    assert [bool(np.isnan(layer).all()) for layer in scores.transpose(1, 0, 2)] == [True, False, True]
+    assert ask(view, "patterns", heads=[[1, 0]])["kind"] == "mw-result"
+    reply = ask(view, "patterns", heads=[[0, 0]])
+    assert reply["message"] == "Layer 0 of this model has no attention to show. Layers that have: 1."
+
+
+def test_what_an_architecture_does_not_show_is_explained():
+    view = mw.AttentionView(tiny_model("deepseek_v3"), PROMPT)
+    with pytest.raises(ValueError, match=r"'value-weighted' is made of the site 'v', which \w+ does not show"):
+        view.attention_type = "value-weighted"
+    assert view.attention_type == "standard"
