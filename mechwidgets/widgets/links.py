@@ -7,9 +7,10 @@ traits, perhaps late, moves nothing. Here both are kept equal.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import traitlets
 
@@ -92,8 +93,7 @@ class SelectionLink:
         self._names = [name for name in PLACES if view.has_trait(name)]
         # What picture and selection last agreed on: several places change one after the other, and are told together.
         self._known: dict[str, Any] = {name: getattr(view, name) for name in self._names}
-        self._follow = lambda _: links.follow(self)
-        self._lead = lambda _: links.lead(self)
+        self._follow, self._lead = _weakly(links.follow, self), _weakly(links.lead, self)
         selection.observe(self._follow, list(PLACES))
         if self._names:
             view.observe(self._lead, self._names)
@@ -127,8 +127,7 @@ class InterventionsLink:
     def __init__(self, links: Links, view: ModelView, shared: Interventions) -> None:
         self._view, self._shared = view, shared
         self._known: list[Any] = []
-        self._follow = lambda _: links.follow(self)
-        self._lead = lambda _: links.lead(self)
+        self._follow, self._lead = _weakly(links.follow, self), _weakly(links.lead, self)
         shared.observe(self._follow, "entries")
         view.observe(self._lead, "interventions")
 
@@ -147,6 +146,18 @@ class InterventionsLink:
         """Untie them."""
         self._shared.unobserve(self._follow, "entries")
         self._view.unobserve(self._lead, "interventions")
+
+
+def _weakly(act: Callable[[Any], None], link: Any) -> Callable[[Any], None]:
+    """What observers call: it does not keep a picture that nobody has any more, as the shared object would."""
+    links, name, held = ref(act.__self__), act.__name__, ref(link)  # type: ignore[attr-defined]
+
+    def called(_: Any) -> None:
+        there, one = links(), held()
+        if there is not None and one is not None:
+            getattr(there, name)(one)
+
+    return called
 
 
 def _fits(intervention: Intervention, model: HookedModel) -> bool:

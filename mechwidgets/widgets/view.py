@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import anywidget
 import traitlets
-from ipywidgets import widget_serialization
+from ipywidgets import Layout, widget_serialization
 
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
@@ -22,6 +22,7 @@ from mechwidgets.widgets.errors import RefusedError, refusing
 from mechwidgets.widgets.interventions import Interventions
 from mechwidgets.widgets.links import Links
 from mechwidgets.widgets.modified import look_at, watch
+from mechwidgets.widgets.reruns import watched
 from mechwidgets.widgets.rpc import Handler, Request, Requests
 from mechwidgets.widgets.selection import PLACES, Selection
 
@@ -91,6 +92,9 @@ class View(anywidget.AnyWidget):
     def __init__(self, lock: threading.RLock, **traits: Any) -> None:
         self._turn = threading.RLock()
         self._links = Links(self)
+        # cells
+        self.shown_in: set[str] = set()
+        self._has_own_layout = not isinstance(traits.get("layout"), Layout)
         if isinstance(traits.get("interventions"), Interventions):
             # traitlets tells nobody of a trait that is set while others are given at the beginning.
             traits["shared_interventions"] = traits["interventions"]
@@ -98,6 +102,8 @@ class View(anywidget.AnyWidget):
         at_once = {"code": lambda _: {"code": self.to_code()}}
         self._requests = Requests(self._handlers(), lock, self._turn, self.send, at_once)
         self.on_msg(lambda _, content, __: self._requests.receive(content))
+        if reruns := watched():
+            reruns.made(self)
 
     def _check_argument(self, name: str) -> None:
         accepted = (*self.inputs, *self.settings, *_SETTINGS)
@@ -132,6 +138,8 @@ class View(anywidget.AnyWidget):
         if hasattr(self, "_requests"):
             self._requests.cancel_all()
             self._links.close()
+            if self._has_own_layout:
+                self.layout.close()
         super().close()
         # ipywidgets puts None there, with which IPython would show the repr, as if this were the picture.
         self.__dict__.pop("_repr_mimebundle_", None)
@@ -139,6 +147,8 @@ class View(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if self.comm is None:
             return {"text/plain": self._closed()}
+        if reruns := watched():
+            reruns.shown(self)
         return super()._repr_mimebundle_(**kwargs)
 
     @property
