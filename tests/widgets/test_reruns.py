@@ -11,6 +11,8 @@ import mechwidgets as mw
 from mechwidgets.widgets.reruns import watched
 from tests.models import tiny_model
 
+# What other tests have not closed.
+OF_OTHERS: set[str] = set()
 VIEW = "mw.LogitLensView(model, 'Mary gave John a drink', selection=chosen)"
 
 
@@ -26,19 +28,16 @@ def notebook():
         result.raise_error()
         return shell.user_ns
 
-    before = set(_instances)
+    OF_OTHERS.update(_instances)
     yield run
-    for widget in [widget for key, widget in list(_instances.items()) if key not in before]:
+    for widget in [widget for key, widget in list(_instances.items()) if key not in OF_OTHERS]:
         widget.close()
     InteractiveShell.clear_instance()
 
 
-def pictures():
-    return [widget for widget in _instances.values() if isinstance(widget, mw.LogitLensView)]
-
-
 def ids():
-    return {view.model_id for view in pictures()}
+    """Of the pictures that this test has made and that were not closed."""
+    return {key for key, widget in _instances.items() if isinstance(widget, mw.LogitLensView)} - OF_OTHERS
 
 
 def test_a_result_of_a_cell_that_ran_again_is_closed(notebook):
