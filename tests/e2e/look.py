@@ -15,6 +15,7 @@ from tests.e2e.chromium import find_chromium
 from tests.e2e.lab import CHROMIUM_ARGUMENTS, JupyterServer, Lab
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+KINDS = ("attention", "logit_lens", "attribution", "patching")
 OFF = [(23, 3), (20, 0)]
 LOOKS = [
     {"name": "light", "width": 1400},
@@ -30,14 +31,14 @@ def look(lab: Lab, folder: Path, name: str, **options: object) -> None:
     with lab.open_notebook(QUICKSTART, height=1200, **options) as page:
         # the file browser would take a third of a narrow window
         page.command("application:toggle-left-area")
-        for kind in ("attention", "logit_lens", "patching"):
+        for kind in KINDS:
             page.wait_for_view(kind)
         attention = page.view("attention")
         for layer, head in OFF:
             choose_head(page, layer, head)
             attention.get_by_role("button", name="Switch head off").click()
         page.wait_for_view("attention")
-        for kind in ("attention", "logit_lens", "patching"):
+        for kind in KINDS:
             page.wait_for_view(kind).screenshot(path=folder / f"{kind}-{name}.png")
         page.view("attention").scroll_into_view_if_needed()
         page.screenshot(folder / f"lab-{name}.png")

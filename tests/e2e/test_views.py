@@ -1,4 +1,4 @@
-"""What a user does with the three pictures of SmolLM2, in a real JupyterLab."""
+"""What a user does with the pictures of SmolLM2, in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.e2e.look import choose_head
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-KINDS = ("attention", "logit_lens", "patching")
+KINDS = ("attention", "logit_lens", "attribution", "patching")
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 MODEL = 'import mechwidgets as mw\nmodel = mw.HookedModel.from_pretrained("smollm2-135m")'
@@ -45,7 +45,7 @@ def wait_ready(view):
     expect(view).to_have_attribute("data-state", "ready", timeout=20_000)
 
 
-def test_the_quickstart_draws_its_three_pictures_and_asks_no_other_machine(open_notebook):
+def test_the_quickstart_draws_its_pictures_and_asks_no_other_machine(open_notebook):
     page = open_notebook(QUICKSTART)
     for kind in KINDS:
         view = page.wait_for_view(kind)
