@@ -44,29 +44,36 @@ export function Controls({ port, traits, request, comparing, onCompare }: Contro
           </button>
         ))}
       </fieldset>
-      <span class="mw-selector">
-        <label class="mw-muted" for={id}>
-          tint
-        </label>
-        <select id={id} class="mw-input" value={score} onChange={(event) => tint(event.currentTarget.value)}>
-          <option value="">none</option>
-          {score_names.map((name) => (
-            <option key={name} value={name}>
-              {shorten(scoreName(name), 40)}
-            </option>
-          ))}
-        </select>
+      <span class="mw-row">
+        <span class="mw-selector">
+          <label class="mw-muted" for={id}>
+            tint
+          </label>
+          <select
+            id={id}
+            class="mw-input"
+            value={score}
+            onChange={(event) => tint(event.currentTarget.value)}
+          >
+            <option value="">none</option>
+            {score_names.map((name) => (
+              <option key={name} value={name}>
+                {shorten(scoreName(name), 40)}
+              </option>
+            ))}
+          </select>
+        </span>
+        <button
+          type="button"
+          class="mw-button"
+          aria-pressed={order === "score"}
+          disabled={!score}
+          title={score ? `The highest ${scoreName(score)} first` : "Choose a tint to sort by"}
+          onClick={() => port.set("order", order === "score" ? "layer" : "score")}
+        >
+          sort by it
+        </button>
       </span>
-      <button
-        type="button"
-        class="mw-button"
-        aria-pressed={order === "score"}
-        disabled={!score}
-        title={score ? `The highest ${scoreName(score)} first` : "Choose a tint to sort by"}
-        onClick={() => port.set("order", order === "score" ? "layer" : "score")}
-      >
-        sort by it
-      </button>
       <span class="mw-space" />
       {live && (comparing || typeof traits.prompt === "string") && (
         <Button
