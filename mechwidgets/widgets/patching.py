@@ -193,6 +193,14 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         }
         return Answer(traits, Asked(first.question, first.metric, {site: SavedSweep(first)}))
 
+    def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
+        with self._turn:
+            kept = self._still_meant({**self._answer.inputs, **inputs})
+            super()._set_inputs(request, **inputs)
+            # What pictures share outlives a prompt, but patches of the last pair mean nothing to any of them.
+            if self.interventions != kept:
+                self.interventions = kept
+
     def _still_meant(self, inputs: Mapping[str, Any]) -> list[Intervention]:
         """The interventions without those that put in what another run has: pins of another pair, or of the other direction."""
         if not self._answer_is_there:

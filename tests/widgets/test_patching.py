@@ -418,3 +418,16 @@ def test_a_pin_that_is_not_there_is_an_error(view, site, place, message):
     assert reply["kind"] == "mw-error"
     assert message in reply["message"]
     assert view.interventions == []
+
+
+def test_pins_are_shared_and_another_pair_takes_them_from_all(view):
+    changes, chosen = mw.Interventions([mw.ablate(head=(0, 1))]), mw.Selection()
+    other = mw.AttentionView(view.model, CORRUPTED, interventions=changes, selection=chosen)
+    view.shared_interventions, view.selection = changes, chosen
+    pin(view, "z", layer=1, head=2)
+    assert len(changes) == len(other.interventions) == len(ask(view, "joint")["value"]["alone"]) == 2
+    chosen.choose(layer=2, head=3, position=5)
+    assert (view.layer, view.head, view.position) == (2, 3, 5)
+    ask(view, "set_inputs", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
+    assert list(changes) == view.interventions == other.interventions == [mw.ablate(head=(0, 1))]
+    assert ask(view, "joint")["kind"] == "mw-result"

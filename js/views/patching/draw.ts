@@ -99,9 +99,9 @@ function markCell(
   } else if (table.done[index] && Number.isNaN(value)) {
     crossCell(context, box, theme);
   } else if (table.done[index]) {
-    const ink = inkAt(theme.diverging, scale.place(value));
-    if (scale.isBeyond(value)) arrow(context, box, ink, scale.place(value) > 1);
-    if (marks.dotted(index)) dot(context, box, ink);
+    const ink = () => inkAt(theme.diverging, scale.place(value));
+    if (scale.isBeyond(value)) arrow(context, box, ink(), scale.place(value) > 1);
+    if (marks.dotted(index)) dot(context, box, ink());
   }
   if (marks.pinned(index)) {
     // Told from the cursor's outline, which is around the cell; seen on any colour.

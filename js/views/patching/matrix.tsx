@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { Cell } from "../../core/canvas";
 import { useFrame } from "../../core/frame";
 import { Grid } from "../../core/grid";
-import { type Sheet, sheetIndex, sheetSize } from "./axes";
+import { placesOf, type Sheet, sheetIndex, sheetSize } from "./axes";
 import { drawBars } from "./bars";
 import type { Details } from "./details";
 import { drawHeatmap, type Marks } from "./draw";
@@ -60,7 +60,7 @@ export function Heatmap(props: TableProps & { sheet: Sheet; cuts: readonly numbe
       labelFont={isPositions(colAxis) ? "code" : "ui"}
       maxHeight={MAX_HEIGHT}
       describe={({ row, col }) => props.describe(index(row, col))}
-      chosen={chosenCell(props.chosen, rows, cols, index)}
+      chosen={chosenCell(props.chosen, sheet, cuts)}
       draw={(context, range, theme) =>
         drawHeatmap(
           context,
@@ -152,15 +152,10 @@ function coneOf({ row, col }: Cell, colAxis: string): Cell | null {
   return colAxis === "head" ? { row: row + 1, col: 0 } : null;
 }
 
-function chosenCell(
-  chosen: number | null,
-  rows: number,
-  cols: number,
-  index: (row: number, col: number) => number,
-): Cell | null {
-  if (chosen === null) return null;
-  for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) if (index(row, col) === chosen) return { row, col };
-  }
-  return null;
+/** Where the chosen cell is on the sheet; null where the sheet is cut elsewhere. */
+function chosenCell(chosen: number | null, sheet: Sheet, cuts: readonly number[]): Cell | null {
+  if (chosen === null || sheet.cols === null) return null;
+  const places = placesOf(sheet.axes, chosen);
+  const [row = 0, col = 0] = [places[sheet.rows], places[sheet.cols]];
+  return sheetIndex(sheet, cuts, row, col) === chosen ? { row, col } : null;
 }

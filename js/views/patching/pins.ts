@@ -1,6 +1,6 @@
 /** Pins: what cells put in, kept as interventions, and what they do together. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { useFrame } from "../../core/frame";
 import { type Intervention, interventionLabel } from "../../core/intervention";
 import type { Port } from "../../core/port";
@@ -46,6 +46,14 @@ export function usePins(port: Port<Traits>, table: Table): Pins {
     const place = placeOf(table.axes, index);
     return current(port).findIndex((one) => isPatchOf(one, site, place, length));
   };
+  // Looked up for every cell that is drawn.
+  const pinned = useMemo(() => {
+    const isPinned = (index: number) => {
+      const place = placeOf(table.axes, index);
+      return list.some((one) => isPatchOf(one, site, place, length));
+    };
+    return new Set(list.length > 0 ? Array.from(table.values.keys()).filter(isPinned) : []);
+  }, [list, table.axes, site, length]);
   const drop = (at: number) =>
     port.set(
       "interventions",
@@ -55,7 +63,7 @@ export function usePins(port: Port<Traits>, table: Table): Pins {
   const last = useRef(Promise.resolve());
   return {
     ...{ list, joint, isLive: live && !finished, requests: [pin, request] },
-    has: (index) => list.length > 0 && find(index) >= 0,
+    has: (index) => pinned.has(index),
     toggle: (index) => {
       last.current = last.current.then(async () => {
         const at = find(index);
