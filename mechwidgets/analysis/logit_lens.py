@@ -6,7 +6,7 @@ with a tuned lens (Belrose et al. 2023) through an affine map first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -194,8 +194,20 @@ def logit_lens(
     return lens_dataset(model, states, read_lens(model, states, k, target_id))
 
 
-def read_lens(model: HookedModel, prompts: Sequence[LensStates], k: int, target: int | None = None) -> Reading:
+def read_lens(
+    model: HookedModel,
+    prompts: Sequence[LensStates],
+    k: int,
+    target: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Reading:
     """Read the states of one or two prompts of equally many tokens.
+
+    Args:
+        model, prompts: what is read.
+        k: how many top tokens.
+        target: the token id whose rank and probability are read; None for the output's.
+        check: called before each row; what it raises ends the reading.
 
     Raises:
         ValueError: the output is not finite.
@@ -210,6 +222,7 @@ def read_lens(model: HookedModel, prompts: Sequence[LensStates], k: int, target:
                 check_finite(model, final.logits, "the logits")
             reading.target[positions] = finals[0].top_token[:, 0].cpu() if target is None else target
             for row in range(len(first.rows)):
+                check()
                 read = [Distribution(model.logits_of(prompt.states[row][positions]), k) for prompt in prompts]
                 for index, distribution in enumerate(read):
                     reading.take((index, row, positions), distribution, finals[index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,9 @@ NUMBER_BYTES = 190_000
 TOP_K = 10
 _BYTES_PER_TOKEN = 8
 _BYTES_PER_CELL = 16
-# States kept for later clicks: those of 256 tokens in SmolLM2; those of longer prompts are computed again. Not more, because ipywidgets keeps every picture that
+# States kept for later clicks: those of two prompts of 256 tokens in SmolLM2; those of longer prompts are computed again. Not more, because ipywidgets keeps every picture that
 # was not closed, such as those of a cell that was run ten times.
-KEPT_STATE_BYTES = 20_000_000
+KEPT_STATE_BYTES = 40_000_000
 COLORS = ("probability", "target_probability", "rank", "entropy", "kl", "divergence")
 # What the picture may change.
 _CHANGEABLE = ("prompt", "compare", "stream", "target", "tuned")
@@ -83,6 +83,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     compare_tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     n_layers = traitlets.Int(0).tag(sync=True)
+    keeps_states = traitlets.Bool(True).tag(sync=True)
     row_labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     vocabulary = traitlets.List(traitlets.Unicode()).tag(sync=True)
     vocabulary_ids = traitlets.Dict().tag(sync=True)
@@ -122,6 +123,8 @@ class LogitLensView(ModelView, kind="logit_lens"):
         inputs["tuned"] = settings.pop("tuned", tuned_lens is not None)
         self._tuned_lens = tuned_lens
         self._held: tuple[Any, list[LensStates]] | None = None
+        # Ends the reading of a long prompt that nobody waits for any more.
+        self._check: Callable[[], None] = lambda: None
         if tuned_lens is not None and isinstance(model, HookedModel):
             translation(model, tuned_lens)
         color_by = color_by or ("divergence" if compare else "probability")
@@ -148,7 +151,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
         target_id = None if target == "" else check_answer(self.model, target, "Target token")
         cells = sum(len(prompt.rows) * prompt.tokens.shape[1] for prompt in states)
         k = (NUMBER_BYTES // cells - _BYTES_PER_CELL) // _BYTES_PER_TOKEN
-        reading = read_lens(self.model, states, min(max(1, k), TOP_K, self.model.cfg.d_vocab), target_id)
+        reading = read_lens(self.model, states, min(max(1, k), TOP_K, self.model.cfg.d_vocab), target_id, self._check)
         lens = lens_dataset(self.model, states, reading)
         traits = self._numbers(reading) | {
             "answered": {"interventions": [one.to_json() for one in inputs["interventions"]]},
@@ -159,6 +162,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
             "compare_tokens": [] if len(states) < 2 else self.model.token_texts(states[1].tokens[0].tolist()),
             "n_layers": self.model.cfg.n_layers,
             "row_labels": states[0].rows,
+            "keeps_states": self._held is not None,
             "max_entropy": lens.attrs["max_entropy"],
         }
         if self.tokens and self.tokens != traits["tokens"]:
@@ -203,7 +207,11 @@ class LogitLensView(ModelView, kind="logit_lens"):
         unknown = set(changes) - set(_CHANGEABLE)
         if unknown:
             raise ValueError(f"The picture changes {', '.join(_CHANGEABLE)}; got {', '.join(sorted(unknown))}.")
-        self._set_inputs(request, **changes)
+        self._check = request.check
+        try:
+            self._set_inputs(request, **changes)
+        finally:
+            self._check = lambda: None
         return {}
 
     def _column(self, request: Request, position: int, follow: Sequence[int], typed: str | None = None) -> Any:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import mechwidgets as mw
 from mechwidgets.share.arrays import from_wire
 from mechwidgets.widgets import logit_lens
+from mechwidgets.widgets.rpc import CancelledError, Request
 from tests.models import tiny_model
 from tests.widgets.asking import ask
 
@@ -127,6 +130,31 @@ def test_interventions_hold_in_all_that_it_shows():
     with pytest.raises(ValueError, match="Layer 7 is out of range"):
         view.interventions = [mw.ablate(head=(7, 0))]
     assert view.get_state() == state
+
+
+def test_a_reading_that_is_not_wanted_any_more_ends_at_the_next_row(monkeypatch):
+    view = mw.LogitLensView(tiny_model(), PROMPT)
+    state, request, unembed, rows = view.get_state(), Request("test", Mock()), view.model.logits_of, []
+
+    def counted(states):
+        rows.append(states)
+        request.cancel()
+        return unembed(states)
+
+    monkeypatch.setattr(view.model, "logits_of", counted)
+    with pytest.raises(CancelledError):
+        view._set(request, stream="resid_mid")
+    assert len(rows) == 1
+    assert view.get_state() == state
+    monkeypatch.undo()
+    view.stream = "resid_mid"
+    assert view.row_labels == ["0", "1", "2", "output"]
+
+
+def test_it_says_whether_a_column_is_answered_without_a_run(monkeypatch):
+    assert mw.LogitLensView(tiny_model(), PROMPT).keeps_states
+    monkeypatch.setattr(logit_lens, "KEPT_STATE_BYTES", 0)
+    assert not mw.LogitLensView(tiny_model(), PROMPT).keeps_states
 
 
 @pytest.mark.parametrize("kept", [0, 20_000_000])

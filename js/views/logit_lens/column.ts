@@ -5,6 +5,7 @@ import { useFrame } from "../../core/frame";
 import { SERIES } from "../../core/line_plot";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
+import { useTrait } from "../../core/trait";
 import type { Candidate, Lens } from "./lens";
 import type { Place } from "./place";
 import type { ColumnAnswer, Traits } from "./traits";
@@ -46,7 +47,8 @@ export function useFollowing(port: Port<Traits>, lens: Lens, place: Place): Foll
     if (typed !== null) chosenIds.value = [...new Set(answer.ids)];
     return true;
   };
-  const wanted = place.chosen !== null || lens.kept < USUALLY_KEPT;
+  const quick = useTrait(port, "keeps_states").value;
+  const wanted = place.chosen !== null || (quick && lens.kept < USUALLY_KEPT);
   useEffect(() => {
     if (!live || !wanted) return;
     const due = setTimeout(() => void ask(), place.chosen ? 0 : REST);

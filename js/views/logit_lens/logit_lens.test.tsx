@@ -391,6 +391,16 @@ test("a picture that keeps fewer tokens asks for the others where one points, an
   const short = await show(port);
   await until(() => port.sentTo("column").length === 1, "the request");
   short.end();
+  const slow = samplePort({ k: 2 });
+  slow.update({ keeps_states: false });
+  const waiting = await show(slow);
+  await hoverCell(waiting.grid, { row: 3, col: 1 });
+  await new Promise((done) => setTimeout(done, 200));
+  expect(slow.sentTo("column")).toEqual([]);
+  expect(panel(waiting)).toContain("only the top 2 tokens are kept; choose the cell for more.");
+  await clickCell(waiting.grid, { row: 3, col: 1 });
+  await until(() => slow.sentTo("column").length === 1, "the request");
+  waiting.end();
   const gone = samplePort({ k: 2 });
   gone.setCapabilities({ live: false, detached: true });
   expect(panel(await show(gone))).toContain("Of a long prompt, only the top 2 tokens are kept.");

@@ -19,6 +19,7 @@ export interface CellPanelProps {
 
 export function CellPanel({ lens, place, following }: CellPanelProps) {
   const { row, col } = place.shown;
+  const { live } = useFrame().capabilities.value;
   const waits = lens.kept < USUALLY_KEPT && following.request.pending.value;
   const fewer = lens.kept < USUALLY_KEPT && !following.column && !waits;
   return (
@@ -36,7 +37,8 @@ export function CellPanel({ lens, place, following }: CellPanelProps) {
       ))}
       {fewer && (
         <div class="mw-muted mw-fewer">
-          Of a long prompt, only the top {lens.kept === 1 ? "token is" : `${lens.kept} tokens are`} kept.
+          Of a long prompt, only the top {lens.kept === 1 ? "token is" : `${lens.kept} tokens are`} kept
+          {live ? "; choose the cell for more." : "."}
         </div>
       )}
       <Facts lens={lens} place={place} />

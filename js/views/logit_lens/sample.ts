@@ -73,6 +73,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     tokens,
     compare_tokens: compare,
     n_layers: layers,
+    keeps_states: true,
     row_labels: ["embed", ...Array.from({ length: layers }, (_, layer) => String(layer))],
     vocabulary,
     vocabulary_ids: array(

@@ -26,6 +26,8 @@ export interface Traits {
   /** Of the second prompt. */
   compare_tokens: string[];
   n_layers: number;
+  /** The kernel answers for a position without running the model. */
+  keeps_states: boolean;
   /** "embed" and the layers, or the layers and "output". The last row is the model's output. */
   row_labels: string[];
   /** The token texts that `top_tokens` points into, and their ids (int32). */
