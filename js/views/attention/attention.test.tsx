@@ -150,6 +150,13 @@ describe("the picture", () => {
     expect(matrix().getAttribute("aria-rowcount")).toBe("300");
     expect(port.get("position")).toBe(row);
     expect(matrix().scrollTop).toBeGreaterThan(0);
+    // So does the button, to the token that is locked.
+    button(root, "whole prompt").click();
+    port.update({ position: 290 });
+    await painted();
+    button(root, "every token").click();
+    await painted();
+    expect(matrix().scrollTop).toBeGreaterThan(1000);
     expect(root.textContent).toContain("largest value of 10 × 10 tokens");
   });
 });

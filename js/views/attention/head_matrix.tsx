@@ -53,7 +53,7 @@ const ZOOMS = [
 ] as const;
 
 export function HeadMatrix(props: HeadMatrixProps) {
-  const { tokens, pattern, causal } = props;
+  const { tokens, pattern, causal, token } = props;
   const place = useRef<HTMLDivElement>(null);
   const room = Math.min(useElementWidth(place) || MAX_HEIGHT, MAX_HEIGHT) - LABEL_ROOM;
   const labels = useMemo(() => tokens.map(tokenLabel), [tokens]);
@@ -73,6 +73,7 @@ export function HeadMatrix(props: HeadMatrixProps) {
           options={ZOOMS}
           value={zoom.value}
           onChange={(next) => {
+            opened.value = token === null ? null : { row: token, col: token };
             zoom.value = next;
           }}
         />
