@@ -4,7 +4,9 @@
  * Each js/entries/<kind>.ts becomes mechwidgets/static/<kind>.js, one self-contained module: Jupyter imports it from a
  * blob URL, where a relative import of a second file would fail. js/hosts/lab/plugin.ts becomes the JupyterLab extension.
  */
+
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,6 +20,25 @@ const LAB_PLUGIN = join(ROOT, "js", "hosts", "lab", "plugin.ts");
 /** Every instance of a widget carries its bundle, in the page and in a saved notebook. */
 const MAX_BUNDLE_BYTES = 100 * 1024;
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+/**
+ * A widget is loaded as a module of its own, and a page keeps every module that it ever loaded. So the first picture of
+ * a bundle leaves what it made where those after it find it: a cell that is run a hundred times compiles it once.
+ */
+const onceInAPage = {
+  name: "once-in-a-page",
+  setup(build) {
+    build.onEnd((result) => {
+      for (const file of result.outputFiles ?? []) {
+        const [, body, name] = /^(.*)export\s*\{\s*(\S+) as default\s*\};?\s*$/s.exec(file.text) ?? [];
+        if (!body) throw new Error(`${file.path} does not end with its default export.`);
+        const key = `mw${createHash("sha256").update(body).digest("hex").slice(0, 12)}`;
+        const shared = `export default globalThis.${key}??=(()=>{${body}return ${name}})();\n`;
+        file.contents = new TextEncoder().encode(shared);
+      }
+    });
+  },
+};
 
 /** Files are written only when there are no errors: an output that vanishes would stop anywidget's own watcher for good. */
 const writeWhenGood = {
@@ -34,6 +55,7 @@ const writeWhenGood = {
   },
 };
 
+/** The source is ASCII: with one character beyond Latin 1 a browser keeps all of it with two bytes a character. */
 const shared = {
   absWorkingDir: ROOT,
   bundle: true,
@@ -41,7 +63,7 @@ const shared = {
   target: "es2022",
   write: false,
   legalComments: "none",
-  charset: "utf8",
+  charset: "ascii",
   logLevel: "warning",
   plugins: [inlineCss, writeWhenGood],
 };
@@ -54,6 +76,7 @@ function viewOptions(entry) {
     outfile: join(STATIC, `${kind}.js`),
     minify: true,
     metafile: true,
+    plugins: [inlineCss, onceInAPage, writeWhenGood],
     banner: {
       js: `/* mechwidgets ${version} ${kind}; Apache-2.0; its libraries' licences are in licenses.txt */`,
     },

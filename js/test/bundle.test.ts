@@ -55,6 +55,19 @@ it.each(Object.keys(FIXTURES))("mechwidgets/static/%s.js draws a recorded run", 
   expect(el.childElementCount).toBe(0);
 });
 
+it("a bundle is made once in a page, however often it is loaded", async () => {
+  const source = await readBundle("tokens");
+  const load = async (text: string): Promise<WidgetModule> => {
+    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    onTestFinished(() => URL.revokeObjectURL(url));
+    return import(/* @vite-ignore */ url);
+  };
+  const [one, again] = [await load(source), await load(source)];
+  expect(again).not.toBe(one);
+  expect(again.default).toBe(one.default);
+  expect((await load(await readBundle("top_tokens"))).default).not.toBe(one.default);
+});
+
 async function readBundle(kind: string): Promise<string> {
   try {
     return await commands.readFile(`mechwidgets/static/${kind}.js`);
