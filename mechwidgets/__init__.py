@@ -38,6 +38,7 @@ _PUBLIC = {
     "load": "mechwidgets.analysis.result_file",
     "AttentionView": "mechwidgets.widgets.attention",
     "AttributionView": "mechwidgets.widgets.attribution",
+    "PredictionView": "mechwidgets.widgets.prediction",
     "LogitLensView": "mechwidgets.widgets.logit_lens",
     "PatchingResultView": "mechwidgets.widgets.patching_result",
     "PatchingView": "mechwidgets.widgets.patching",
@@ -66,6 +67,7 @@ __all__ = [
     "PatchingResultView",
     "PatchingView",
     "PatternsView",
+    "PredictionView",
     "Prob",
     "ProbDiff",
     "PromptPair",
@@ -119,6 +121,7 @@ if TYPE_CHECKING:
     from mechwidgets.widgets.patching import PatchingView as PatchingView
     from mechwidgets.widgets.patching_result import PatchingResultView as PatchingResultView
     from mechwidgets.widgets.patterns import PatternsView as PatternsView
+    from mechwidgets.widgets.prediction import PredictionView as PredictionView
     from mechwidgets.widgets.selection import Selection as Selection
     from mechwidgets.widgets.tokens import TokensView as TokensView
     from mechwidgets.widgets.top_tokens import TopTokensView as TopTokensView

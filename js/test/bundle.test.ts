@@ -6,6 +6,7 @@ import attribution from "../../tests/fixtures/attribution.json";
 import logitLens from "../../tests/fixtures/logit_lens.json";
 import patching from "../../tests/fixtures/patching.json";
 import patterns from "../../tests/fixtures/patterns.json";
+import prediction from "../../tests/fixtures/prediction.json";
 import tokens from "../../tests/fixtures/tokens.json";
 import topTokens from "../../tests/fixtures/top_tokens.json";
 import { painted, until } from "./dom";
@@ -22,6 +23,7 @@ const FIXTURES: Record<string, Fixture> = {
   logit_lens: logitLens,
   patching,
   patterns,
+  prediction,
   tokens,
   top_tokens: topTokens,
 };

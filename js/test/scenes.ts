@@ -6,6 +6,7 @@ import { SCENES as attribution } from "../views/attribution/scenes";
 import { SCENES as logitLens } from "../views/logit_lens/scenes";
 import { SCENES as patching } from "../views/patching/scenes";
 import { SCENES as patterns } from "../views/patterns/scenes";
+import { SCENES as prediction } from "../views/prediction/scenes";
 import { SCENES as tokens } from "../views/tokens/scenes";
 import { SCENES as topTokens } from "../views/top_tokens/scenes";
 
@@ -18,6 +19,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ...logitLens,
   ...patching,
   ...patterns,
+  ...prediction,
   ...tokens,
   ...topTokens,
 };

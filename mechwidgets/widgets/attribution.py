@@ -15,6 +15,7 @@ from mechwidgets.model.places import check_range
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.errors import refusing
 from mechwidgets.widgets.interventions import InterventionList, Interventions
+from mechwidgets.widgets.position import Position
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView
 
@@ -22,19 +23,6 @@ TOP_NEURONS = 12
 TOP_TOKENS = 10
 # What the picture may change.
 _CHANGEABLE = ("prompt", "answer", "wrong")
-
-
-class Position(traitlets.Int):  # type: ignore[type-arg]
-    """A trait: a position, or None for the end, which is validated as any other value: traitlets asks nobody about None."""
-
-    def __init__(self) -> None:
-        super().__init__(None, allow_none=True)
-        self.tag(sync=True)
-
-    def _validate(self, obj: Any, value: Any) -> Any:
-        if value is None and not obj._cross_validation_lock:
-            return self._cross_validate(obj, value)
-        return super()._validate(obj, value)
 
 
 class AttributionView(ModelView, kind="attribution"):
@@ -117,8 +105,8 @@ class AttributionView(ModelView, kind="attribution"):
         return found
 
     def _check_input(self, name: str, value: Any) -> None:
-        if name == "position" and value is not None and not _is_int(value):
-            raise TypeError(f"position is a whole number, or None for the end; got {value!r}.")
+        if name == "position":
+            Position.check(value)
         if name not in ("position", "interventions") and not (name in ("answer", "wrong") and _is_int(value)):
             super()._check_input(name, value)
 

@@ -246,6 +246,32 @@ def test_attribution_names_the_head_that_matters_and_follows_what_is_switched_of
     expect(view.get_by_role("region", name="MLP of layer 0")).to_contain_text("of 1536")
 
 
+def test_a_prediction_follows_the_heads_that_another_picture_switches_off(open_notebook):
+    cell = (
+        "changes = mw.Interventions()\n"
+        f'attribution = mw.AttributionView(model, "{CLEAN}", " Mary", " John", interventions=changes)\n'
+        f'prediction = mw.PredictionView(model, "{CLEAN}", interventions=changes)\n'
+        "display(attribution, prediction)"
+    )
+    page = open_notebook([MODEL, cell, REMEMBER])
+    view, other = page.wait_for_view("prediction"), page.wait_for_view("attribution")
+    expect(view).not_to_contain_text("KL")
+    other.get_by_role("button", name="L23H3").click()
+    other.get_by_role("button", name="Switch head off").click()
+    expect(view).to_contain_text("KL", timeout=20_000)
+    expect(view.locator(".mw-bars")).to_have_attribute("data-stale", "false")
+    expect(view.locator(".mw-bars tbody tr").first).to_contain_text("·Mary")
+    view.get_by_role("button", name="Write", exact=True).click()
+    without = view.get_by_role("list", name="Written without the changes")
+    expect(without).to_contain_text("·Mary")
+    without.get_by_role("button").nth(1).click()
+    expect(view).to_contain_text("drink·to·Mary")
+    assert page.execute("print(prediction.interventions, round(float(prediction.change.kl), 1) > 0)") == (
+        "[Intervention('z', layer=23, head=3)] True\n"
+    )
+    assert page.execute(UNTOUCHED) == "True\n"
+
+
 PAIR = (
     f'patching = mw.PatchingView(model, clean="{CLEAN}", corrupted="{CLEAN.replace("John gave", "Mary gave")}",'
     ' answer=" Mary", wrong=" John")\npatching'

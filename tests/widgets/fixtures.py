@@ -34,6 +34,8 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     attention = mw.AttentionView(model, CLEAN, layer=23, head=3)
     attribution = mw.AttributionView(model, CLEAN, " Mary", " John")
     lens = mw.LogitLensView(model, "The capital of France is")
+    prediction = mw.PredictionView(model, CLEAN, [mw.Intervention("z", 23)])
+    written = prediction._handlers()["write"](Mock(spec=Request))
     patching = mw.PatchingView(model, CLEAN, CORRUPTED, " Mary", " John")
     for site in ("pattern", "z", "resid_pre"):
         patching.site = site
@@ -72,6 +74,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         ],
         lens: [("column", {"position": 4, "follow": [model.to_single_token(" Paris")], "typed": None})],
         patching: [("sweep", {"site": "resid_pre"})],
+        prediction: [("write", {}), *(("behind", {"token_ids": written[side]["token_ids"][:2]}) for side in written)],
         patterns: [("pattern", {"sample": 0, "head": 3})],
         tokens: [],
         top_tokens: [],

@@ -22,6 +22,7 @@ VIEWS = {
         mw.LogitLensView,
         mw.PatchingView,
         mw.PatternsView,
+        mw.PredictionView,
         mw.TokensView,
         mw.TopTokensView,
     )

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Header, StatusLine } from "../../core/components";
+import { distributionCss } from "../../core/distribution";
 import { preactView, useFrame } from "../../core/frame";
 import { type Intervention, isHeadOff, toggleHead } from "../../core/intervention";
 import type { Port } from "../../core/port";
@@ -20,7 +21,7 @@ const TWO_COLUMNS = 720;
 const HEAD_WIDTH = 400;
 const PREDICTION_WIDTH = 344;
 
-export const attention = preactView<Traits>(Attention, styleText);
+export const attention = preactView<Traits>(Attention, styleText + distributionCss);
 
 function Attention({ port }: { port: Port<Traits> }) {
   const traits = useAttentionTraits(port);

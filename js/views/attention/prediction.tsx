@@ -1,10 +1,10 @@
 /** The next-token distribution, without and with the changes, and the list of changes. */
 import { Button, ErrorLine } from "../../core/components";
-import { formatChange, formatNumber } from "../../core/format";
+import { Distribution, DistributionSpace } from "../../core/distribution";
+import { formatNumber } from "../../core/format";
 import { useFrame } from "../../core/frame";
 import { type Intervention, interventionLabel, isSwitchOff } from "../../core/intervention";
 import type { UsedRequest } from "../../core/request";
-import { shorten, tokenLabel } from "../../core/tokens";
 import type { PredictAnswer } from "./traits";
 
 export interface PredictionProps {
@@ -60,59 +60,7 @@ export function Prediction(props: PredictionProps) {
           <Button onClick={onRetry}>Try again</Button>
         </div>
       )}
-      {answer ? <Distribution {...{ answer, compares, stale }} /> : <div class="mw-bars-space" />}
+      {answer ? <Distribution {...{ answer, compares, stale }} /> : <DistributionSpace />}
     </section>
   );
-}
-
-function Distribution({
-  answer,
-  compares,
-  stale,
-}: {
-  answer: PredictAnswer;
-  compares: boolean;
-  stale: boolean;
-}) {
-  const { tokens, before, after } = answer;
-  const largest = Math.max(...before.data, ...after.data);
-  const width = (probability: number) => `${(100 * probability) / largest}%`;
-  return (
-    <table class="mw-bars" data-stale={stale} aria-busy={stale}>
-      <thead>
-        <tr class={compares ? "mw-muted" : "mw-hidden"}>
-          <th scope="col">token</th>
-          <td />
-          <th scope="col">before</th>
-          <th scope="col">after</th>
-          <th scope="col">change</th>
-        </tr>
-      </thead>
-      <tbody>
-        {tokens.map((token, index) => {
-          const [was = 0, is = 0] = [before.data[index], after.data[index]];
-          return (
-            <tr key={index}>
-              <th scope="row" class="mw-code" title={token}>
-                {shorten(tokenLabel(token), 14)}
-              </th>
-              <td class="mw-bar" aria-hidden="true">
-                <div>
-                  <span class="mw-bar-after" style={{ width: width(is) }} />
-                  {compares && <span class="mw-bar-before" style={{ width: width(was) }} />}
-                </div>
-              </td>
-              {compares && <td class="mw-muted">{probabilityText(was)}</td>}
-              <td>{probabilityText(is)}</td>
-              {compares && <td>{formatChange(is - was)}</td>}
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
-  );
-}
-
-function probabilityText(probability: number): string {
-  return probability > 0 && probability < 0.0005 ? "<0.001" : probability.toFixed(3);
 }

@@ -1,0 +1,4 @@
+import { define } from "../hosts/anywidget";
+import { prediction } from "../views/prediction";
+
+export default define("prediction", prediction);

@@ -1,0 +1,148 @@
+"""PredictionView: the next token's distribution without and with interventions, and what the model writes on under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+
+from mechwidgets.analysis.prediction import PredictionChange, anchored, continuation, prediction_change
+from mechwidgets.model.hooked_model import HookedModel
+from mechwidgets.model.intervention import Intervention
+from mechwidgets.share.arrays import to_wire
+from mechwidgets.widgets.interventions import InterventionList, Interventions
+from mechwidgets.widgets.position import Position
+from mechwidgets.widgets.rpc import Handler, Request
+from mechwidgets.widgets.view import Answer, ModelView
+
+TOP_TOKENS = 8
+STEPS = 12
+
+
+class PredictionView(ModelView, kind="prediction"):
+    """The next token's distribution, as the model is and under interventions, sorted by how much they move it; and what it writes on, with them and without.
+
+    Args:
+        model: a HookedModel.
+        prompt: the text.
+        interventions: changes under which the model runs, such as `[mw.ablate(head=(4, 7))]`, or an Interventions shared with other pictures.
+        position: behind which token the next one is read; None for the end.
+        prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
+        settings: `order`, `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
+
+    Attributes:
+        prompt, interventions, position: assign to ask about something else.
+        order: "change" (what moves most first) or "probability" (most probable without interventions first).
+        tokens: the texts of the prompt's tokens, [pos].
+        change: the numbers, a `mechwidgets.analysis.prediction.PredictionChange`.
+
+    Raises:
+        ValueError: a prompt that cannot be run, or a position that it does not have.
+        TypeError: an argument that the picture does not take.
+    """
+
+    inputs = ("prompt", "interventions", "position", "prepend_bos")
+    settings = ("order",)
+
+    prompt = traitlets.Unicode("").tag(sync=True)
+    interventions = InterventionList()
+    position = Position()
+    prepend_bos = traitlets.Bool(None, allow_none=True)
+    order = traitlets.Enum(("change", "probability"), "change").tag(sync=True)
+    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    answered = traitlets.Dict().tag(sync=True)
+    distribution = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        model: HookedModel,
+        prompt: str,
+        interventions: Sequence[Intervention] | Interventions = (),
+        *,
+        position: int | None = None,
+        prepend_bos: bool | None = None,
+        **settings: Any,
+    ) -> None:
+        inputs = {
+            "prompt": prompt,
+            "interventions": list(interventions),
+            "position": position,
+            "prepend_bos": prepend_bos,
+        }
+        super().__init__(model, inputs, interventions=interventions, **settings)
+
+    @property
+    def change(self) -> PredictionChange:
+        """The numbers that the picture shows."""
+        found: PredictionChange = self._data
+        return found
+
+    def _check_input(self, name: str, value: Any) -> None:
+        if name == "position":
+            Position.check(value)
+        elif name != "interventions":
+            super()._check_input(name, value)
+
+    def _ask(
+        self, prompt: str, interventions: Sequence[Intervention], position: int | None, prepend_bos: bool | None
+    ) -> Answer:
+        tokens = self.model.to_tokens(prompt, prepend_bos)
+        at = tokens.shape[1] - 1 if position is None else position
+        found = prediction_change(self.model, tokens, list(interventions), TOP_TOKENS, position=at)
+        traits = {
+            "tokens": self.model.token_texts(tokens[0].tolist()),
+            "answered": {"position": at, "interventions": [one.to_json() for one in interventions]},
+            "distribution": {
+                name: to_wire(one) if isinstance(one, np.ndarray) else one for name, one in _answer(found).items()
+            },
+        }
+        return Answer(traits, found)
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        return {"set_inputs": self._set, "write": self._write, "behind": self._behind}
+
+    def _set(self, request: Request, prompt: str) -> dict[str, Any]:
+        self._set_inputs(request, prompt=prompt)
+        return {}
+
+    def _write(self, request: Request) -> dict[str, Any]:
+        """What the model writes behind the prompt, without interventions and with them."""
+        tokens, interventions = self._tokens(), list(self.interventions)
+        plain = continuation(self.model, tokens, (), STEPS, request.check)
+        changed = continuation(self.model, tokens, interventions, STEPS, request.check) if interventions else plain
+        return {
+            name: {"token_ids": ids, "tokens": self.model.token_texts(ids)}
+            for name, ids in (("before", plain), ("after", changed))
+        }
+
+    def _behind(self, request: Request, token_ids: list[int]) -> dict[str, Any]:
+        """The distribution behind the prompt and some tokens more."""
+        tokens = self._tokens()
+        more = torch.tensor([token_ids], dtype=tokens.dtype, device=tokens.device)
+        interventions = anchored(self.interventions, tokens.shape[1])
+        return _answer(prediction_change(self.model, torch.cat([tokens, more], dim=1), interventions, TOP_TOKENS))
+
+    def _tokens(self) -> torch.Tensor:
+        return self.model.to_tokens(self.prompt, self.prepend_bos)
+
+    def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
+        if "prompt" in inputs and not self._cross_validation_lock:
+            # a place in the last prompt has no meaning in the next
+            inputs = {"position": None, **inputs}
+        super()._set_inputs(request, **inputs)
+
+    @traitlets.validate("position", "interventions")
+    def _ask_before_changing(self, proposal: Any) -> Any:
+        return self._ask_unless_answered(proposal)
+
+
+def _answer(change: PredictionChange) -> dict[str, Any]:
+    return {
+        "tokens": change.tokens,
+        "before": change.before,
+        "after": change.after,
+        "kl": change.kl,
+    }
