@@ -5,23 +5,16 @@ import type { Port } from "../../core/port";
 import type { UsedRequest } from "../../core/request";
 import { Select } from "../../core/select";
 import { useTrait } from "../../core/trait";
-import type { Scale } from "./scale";
 import type { Traits } from "./traits";
 import { siteName, whatIsDone } from "./words";
 
-const SCALES = [
-  { value: "normalized", text: "normalised" },
-  { value: "raw", text: "raw" },
-] as const;
-
 export interface ControlsProps {
   port: Port<Traits>;
-  scale: Scale;
   /** Asks another question of the pair. */
   question: UsedRequest<object>;
 }
 
-export function Controls({ port, scale, question }: ControlsProps) {
+export function Controls({ port, question }: ControlsProps) {
   const site = useTrait(port, "site").value;
   const direction = useTrait(port, "direction").value;
   const axes = useTrait(port, "axes").value[site] ?? [];
@@ -33,16 +26,7 @@ export function Controls({ port, scale, question }: ControlsProps) {
         modelName={useTrait(port, "model_name").value}
         title={useTrait(port, "title").value}
         badge={approximate ? "approximate" : null}
-      >
-        {scale.normalizable && (
-          <Choice
-            label="Scale"
-            options={SCALES}
-            value={scale.unit}
-            onChange={(unit) => port.set("scale", unit)}
-          />
-        )}
-      </Header>
+      />
       <div class="mw-muted">{whatIsDone(site, direction, axes, useTrait(port, "names").value)}</div>
       <Question port={port} question={question} />
     </>

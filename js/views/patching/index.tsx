@@ -35,7 +35,7 @@ function Patching({ port }: { port: Port<Traits> }) {
   });
   return (
     <>
-      <Controls port={port} scale={scale} question={question} />
+      <Controls port={port} question={question} />
       <PairStrip port={port} />
       {!finished && <PairForm port={port} request={question} />}
       <div class="mw-metric">

@@ -16,6 +16,11 @@ import type { Table } from "./sweep";
 import type { Traits } from "./traits";
 import { axisLabels, cellName, isListed, placeName, type Tokens, valueText } from "./words";
 
+const SCALES = [
+  { value: "normalized", text: "normalised" },
+  { value: "raw", text: "raw" },
+] as const;
+
 /** So many bars are a list that somebody reads. */
 const MOST_RANKED = 100;
 
@@ -97,6 +102,15 @@ export function TableView({ port, table, scale, details }: TableViewProps) {
             <Cut key={at} {...{ table, at, tokens }} place={cuts[at] ?? 0} onChange={places.choose} />
           ))}
         <Fixed table={table} tokens={tokens} />
+        <span class="mw-space" />
+        {scale.normalizable && (
+          <Choice
+            label="Scale"
+            options={SCALES}
+            value={scale.unit}
+            onChange={(unit) => port.set("scale", unit)}
+          />
+        )}
       </div>
       {order.value === "ranked" ? (
         <Ranked {...common} />
