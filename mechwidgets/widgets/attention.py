@@ -22,6 +22,7 @@ from mechwidgets.widgets.aligned_prompts import Prompts, alternatives, read_prom
 from mechwidgets.widgets.attention_maps import Head, HeadCache, HeadMaps, triangles
 from mechwidgets.widgets.errors import RefusedError, refusing
 from mechwidgets.widgets.interventions import InterventionList
+from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.own_scores import read_scores
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView
@@ -109,7 +110,7 @@ class AttentionView(ModelView, kind="attention"):
     prompt = Texts()
     compare = Texts()
     attention_type = traitlets.Enum(ATTENTION_TYPES, "standard").tag(sync=True)
-    prepend_bos = traitlets.Bool(None, allow_none=True)
+    prepend_bos = PrependBos()
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     alternatives = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)
     n_layers = traitlets.Int(0).tag(sync=True)

@@ -15,7 +15,7 @@ from mechwidgets.model.places import check_range
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.errors import refusing
 from mechwidgets.widgets.interventions import InterventionList, Interventions
-from mechwidgets.widgets.position import Position
+from mechwidgets.widgets.optional import Position, PrependBos
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView
 
@@ -62,7 +62,7 @@ class AttributionView(ModelView, kind="attribution"):
     wrong = traitlets.Union([traitlets.Unicode(""), traitlets.Int()]).tag(sync=True)
     position = Position()
     interventions = InterventionList()
-    prepend_bos = traitlets.Bool(None, allow_none=True)
+    prepend_bos = PrependBos()
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answer_text = traitlets.Unicode("").tag(sync=True)
     wrong_text = traitlets.Unicode("").tag(sync=True)

@@ -18,6 +18,7 @@ from mechwidgets.model.places import check_range
 from mechwidgets.model.prompt_pair import check_answer
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.interventions import InterventionList, Interventions
+from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
@@ -70,7 +71,7 @@ class LogitLensView(ModelView, kind="logit_lens"):
 
     prompt = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
-    prepend_bos = traitlets.Bool(None, allow_none=True)
+    prepend_bos = PrependBos()
     stream = traitlets.Enum(STREAMS, "resid_post").tag(sync=True)
     streams = traitlets.List(traitlets.Unicode()).tag(sync=True)
     target = traitlets.Union([traitlets.Unicode(""), traitlets.Int()]).tag(sync=True)

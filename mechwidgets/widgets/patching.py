@@ -26,6 +26,7 @@ from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.interventions import InterventionList
+from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.patching_traits import PatchingTraits, axis, names_of
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
@@ -92,7 +93,7 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
     inputs = ("clean", "corrupted", "answer", "wrong", "metric", "direction", "prepend_bos")
     settings = ("site", "scale", "reach", "layer", "head", "position", "interventions")
 
-    prepend_bos = traitlets.Bool(None, allow_none=True)
+    prepend_bos = PrependBos()
     metrics = traitlets.List(traitlets.Unicode(), list(METRICS)).tag(sync=True)
     metric = traitlets.Unicode("LogitDiff").tag(sync=True)
     directions = traitlets.List(traitlets.Unicode(), list(DIRECTIONS)).tag(sync=True)

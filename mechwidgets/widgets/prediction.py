@@ -12,9 +12,10 @@ import traitlets
 from mechwidgets.analysis.prediction import PredictionChange, anchored, continuation, prediction_change
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.intervention import Intervention
+from mechwidgets.model.places import check_range
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.interventions import InterventionList, Interventions
-from mechwidgets.widgets.position import Position
+from mechwidgets.widgets.optional import Position, PrependBos
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView
 
@@ -50,7 +51,7 @@ class PredictionView(ModelView, kind="prediction"):
     prompt = traitlets.Unicode("").tag(sync=True)
     interventions = InterventionList()
     position = Position()
-    prepend_bos = traitlets.Bool(None, allow_none=True)
+    prepend_bos = PrependBos()
     order = traitlets.Enum(("change", "probability"), "change").tag(sync=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answered = traitlets.Dict().tag(sync=True)
@@ -91,6 +92,7 @@ class PredictionView(ModelView, kind="prediction"):
     ) -> Answer:
         tokens = self.model.to_tokens(prompt, prepend_bos)
         at = tokens.shape[1] - 1 if position is None else position
+        check_range("position", at, tokens.shape[1])
         found = prediction_change(self.model, tokens, list(interventions), TOP_TOKENS, position=at)
         traits = {
             "tokens": self.model.token_texts(tokens[0].tolist()),

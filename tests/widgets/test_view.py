@@ -21,18 +21,21 @@ ARGUMENTS = {
     mw.AttributionView: {"prompt": PROMPT},
     mw.LogitLensView: {"prompt": PROMPT},
     mw.PatchingView: PAIR,
+    mw.PredictionView: {"prompt": PROMPT},
 }
 COMPUTED = {
     mw.AttentionView: "thumbnails",
     mw.AttributionView: "total",
     mw.LogitLensView: "tokens",
     mw.PatchingView: "results",
+    mw.PredictionView: "distribution",
 }
 OUT_OF_RANGE = {
     mw.AttributionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.AttentionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.PatchingView: ("position", "Position 999 is out of range: there are 5, 0 to 4."),
+    mw.PredictionView: ("position", "Position 999 is out of range: there are 6, 0 to 5."),
 }
 
 every_view = pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)
@@ -69,7 +72,7 @@ def test_an_unknown_argument_names_the_nearest_and_the_others(kind):
 
 @every_view
 def test_every_setting_that_is_named_can_be_given(kind):
-    given = {"row": 1, "position": 0, "layer": 1, "column": 0, "head": 1, "title": "A title", "tooltip": "x"}
+    given = {"position": 0, "layer": 1, "head": 1, "scores": {}, "title": "A title", "tooltip": "x"}
     for name in (*kind.settings, "title", "tooltip"):
         default = getattr(make(kind), name)
         assert getattr(make(kind, **{name: given.get(name, default)}), name) == given.get(name, default)
@@ -222,6 +225,9 @@ def test_a_bos_in_front_is_in_every_call(kind):
     prompt = getattr(view, first_input(kind))
     assert tokens == ["<bos>", *model.to_str_tokens(prompt)]
     view.prepend_bos = False
+    assert len(view.clean_tokens if kind is mw.PatchingView else view.tokens) == len(tokens) - 1
+    view.prepend_bos = True
+    view.prepend_bos = None
     assert len(view.clean_tokens if kind is mw.PatchingView else view.tokens) == len(tokens) - 1
     with pytest.raises(TypeError, match="prepend_bos is True, False, or None"):
         make(kind, prepend_bos=1)
