@@ -37,7 +37,7 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
       )}
       {detached && (
         <span class="mw-badge" title="Run the cell again to get a picture that answers.">
-          kernel gone
+          kernel gone: run the cell again
         </span>
       )}
       {busy && <span class="mw-spinner" aria-hidden="true" />}
