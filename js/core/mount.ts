@@ -22,8 +22,13 @@ export function mount<Traits extends object>(
   root.className = "mechwidgets";
   root.dataset.view = kind;
   setViewState(root, "loading");
-  // Without this, a key typed in the picture is also a notebook command ("d d" deletes the cell).
+  // Without this, a key typed in the picture is also a notebook command ("d d" deletes the cell). JupyterLab looks for it
+  // on the way up to what a command is for, and many are for whatever has the focus: so that has it too.
   root.dataset.lmSuppressShortcuts = "true";
+  const suppress = ({ target }: Event) => {
+    if (target instanceof HTMLElement) target.dataset.lmSuppressShortcuts = "true";
+  };
+  root.addEventListener("focusin", suppress, { signal });
   const style = document.createElement("style");
   style.textContent = themeCss;
   const body = document.createElement("div");

@@ -60,3 +60,21 @@ def test_a_picture_is_marked_while_hooks_are_on_its_model(open_notebook):
     expect(badge).to_have_attribute("title", re.compile(r"model\.reset_hooks\(\)"))
     page.execute("model.reset_hooks()")
     expect(badge).to_have_count(0)
+
+
+def test_the_notebooks_keys_are_not_meant_in_a_picture(open_notebook):
+    page = open_notebook([MODEL, PICTURE])
+    view = page.wait_for_view("attention")
+    cells = page.page.locator(".jp-Notebook-cell")
+    count = cells.count()
+    for part in (
+        view.get_by_role("textbox", name="Prompt"),
+        view.get_by_role("grid", name="Attention heads"),
+        view.get_by_role("button", name="Copy and save"),
+    ):
+        part.focus()
+        # delete, insert above and below, cut, to markdown
+        for key in "ddabxxm":
+            page.page.keyboard.press(key)
+        expect(cells).to_have_count(count)
+    assert page.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCell.model.type") == "code"
