@@ -30,6 +30,7 @@ STATES = {
     mw.AttributionView: {"answer": " John", "layer": 1, "part": "mlp", "neuron": 3, "position": 2},
     mw.LogitLensView: {"color_by": "entropy", "position": 1, "prepend_bos": True},
     mw.PatchingView: {"scale": "raw", "site": "z", "layer": 1},
+    mw.PredictionView: {"position": 2, "interventions": [mw.ablate(head=(1, 2))]},
 }
 
 
