@@ -5,8 +5,8 @@ import { Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
 import { isHeadOff, toggleHead } from "../../core/intervention";
 import type { Port } from "../../core/port";
+import { PositionSelector } from "../../core/position_selector";
 import { useRequest } from "../../core/request";
-import { Selector } from "../../core/selector";
 import { tokenLabel } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
 import { ComponentPanel, LargestPanel } from "./component";
@@ -107,21 +107,6 @@ function useChosen(
 function useAsked(port: Port<Traits>): number {
   const last = useTrait(port, "tokens").value.length - 1;
   return useTrait(port, "position").value ?? last;
-}
-
-function PositionSelector({ port }: { port: Port<Traits> }) {
-  const tokens = useTrait(port, "tokens").value;
-  const position = useTrait(port, "position").value;
-  const labels = useMemo(() => tokens.map((token, at) => `${at} ${tokenLabel(token)}`), [tokens]);
-  return (
-    <Selector
-      name="after position"
-      count={tokens.length}
-      labels={labels}
-      value={position ?? tokens.length - 1}
-      onChange={(at) => port.set("position", at)}
-    />
-  );
 }
 
 function Question({ port }: { port: Port<Traits> }) {

@@ -6,8 +6,8 @@ import { Distribution, distributionCss } from "../../core/distribution";
 import { formatNumber } from "../../core/format";
 import { preactView, useFrame, useTables } from "../../core/frame";
 import type { Port } from "../../core/port";
+import { PositionSelector } from "../../core/position_selector";
 import { useRequest } from "../../core/request";
-import { Selector } from "../../core/selector";
 import { matrixTable } from "../../core/table";
 import { tokenLabel } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
@@ -130,21 +130,6 @@ function Behind({
     <>
       after{text.length > 4 && " …"} <span class="mw-code">{text.slice(-4).map(tokenLabel).join("")}</span>
     </>
-  );
-}
-
-function PositionSelector({ port }: { port: Port<Traits> }) {
-  const tokens = useTrait(port, "tokens").value;
-  const position = useTrait(port, "position").value;
-  const labels = useMemo(() => tokens.map((token, at) => `${at} ${tokenLabel(token)}`), [tokens]);
-  return (
-    <Selector
-      name="after position"
-      count={tokens.length}
-      labels={labels}
-      value={position ?? tokens.length - 1}
-      onChange={(at) => port.set("position", at)}
-    />
   );
 }
 
