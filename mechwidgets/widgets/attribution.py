@@ -14,10 +14,10 @@ from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.errors import refusing
-from mechwidgets.widgets.interventions import InterventionList, Interventions
-from mechwidgets.widgets.optional import Position, PrependBos
+from mechwidgets.widgets.interventions import Interventions
+from mechwidgets.widgets.reads_behind import ReadsBehind
 from mechwidgets.widgets.rpc import Handler, Request
-from mechwidgets.widgets.view import Answer, ModelView
+from mechwidgets.widgets.view import Answer
 
 TOP_NEURONS = 12
 TOP_TOKENS = 10
@@ -25,7 +25,7 @@ TOP_TOKENS = 10
 _CHANGEABLE = ("prompt", "answer", "wrong")
 
 
-class AttributionView(ModelView, kind="attribution"):
+class AttributionView(ReadsBehind, kind="attribution"):
     """Direct logit attribution: what the embedding, each attention head and each MLP add to the logit of an answer, or to its difference from a wrong one's.
 
     With the scale of the final norm held as it was in the run, the parts add up to the logit (before a soft cap, where a family has one). Click a component for
@@ -60,9 +60,6 @@ class AttributionView(ModelView, kind="attribution"):
     prompt = traitlets.Unicode("").tag(sync=True)
     answer = traitlets.Union([traitlets.Unicode(""), traitlets.Int()]).tag(sync=True)
     wrong = traitlets.Union([traitlets.Unicode(""), traitlets.Int()]).tag(sync=True)
-    position = Position()
-    interventions = InterventionList()
-    prepend_bos = PrependBos()
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answer_text = traitlets.Unicode("").tag(sync=True)
     wrong_text = traitlets.Unicode("").tag(sync=True)
@@ -105,9 +102,7 @@ class AttributionView(ModelView, kind="attribution"):
         return found
 
     def _check_input(self, name: str, value: Any) -> None:
-        if name == "position":
-            Position.check(value)
-        if name not in ("position", "interventions") and not (name in ("answer", "wrong") and _is_int(value)):
+        if not (name in ("answer", "wrong") and _is_int(value)):
             super()._check_input(name, value)
 
     def _ask(
@@ -180,16 +175,6 @@ class AttributionView(ModelView, kind="attribution"):
                 "activation": None if neuron is None else float(activations[neuron]),
             }
         }
-
-    def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
-        if "prompt" in inputs and not self._cross_validation_lock:
-            # a place in the last prompt has no meaning in the next
-            inputs = {"position": None, **inputs}
-        super()._set_inputs(request, **inputs)
-
-    @traitlets.validate("position", "interventions")
-    def _ask_before_changing(self, proposal: Any) -> Any:
-        return self._ask_unless_answered(proposal)
 
     @traitlets.validate("layer", "head", "neuron")
     def _place_in_range(self, proposal: Any) -> int | None:

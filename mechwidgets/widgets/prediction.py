@@ -14,16 +14,16 @@ from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.share.arrays import to_wire
-from mechwidgets.widgets.interventions import InterventionList, Interventions
-from mechwidgets.widgets.optional import Position, PrependBos
+from mechwidgets.widgets.interventions import Interventions
+from mechwidgets.widgets.reads_behind import ReadsBehind
 from mechwidgets.widgets.rpc import Handler, Request
-from mechwidgets.widgets.view import Answer, ModelView
+from mechwidgets.widgets.view import Answer
 
 TOP_TOKENS = 8
 STEPS = 12
 
 
-class PredictionView(ModelView, kind="prediction"):
+class PredictionView(ReadsBehind, kind="prediction"):
     """The next token's distribution, as the model is and under interventions, sorted by how much they move it; and what it writes on, with them and without.
 
     Args:
@@ -49,9 +49,6 @@ class PredictionView(ModelView, kind="prediction"):
     settings = ("order",)
 
     prompt = traitlets.Unicode("").tag(sync=True)
-    interventions = InterventionList()
-    position = Position()
-    prepend_bos = PrependBos()
     order = traitlets.Enum(("change", "probability"), "change").tag(sync=True)
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answered = traitlets.Dict().tag(sync=True)
@@ -80,12 +77,6 @@ class PredictionView(ModelView, kind="prediction"):
         """The numbers that the picture shows."""
         found: PredictionChange = self._data
         return found
-
-    def _check_input(self, name: str, value: Any) -> None:
-        if name == "position":
-            Position.check(value)
-        elif name != "interventions":
-            super()._check_input(name, value)
 
     def _ask(
         self, prompt: str, interventions: Sequence[Intervention], position: int | None, prepend_bos: bool | None
@@ -129,16 +120,6 @@ class PredictionView(ModelView, kind="prediction"):
 
     def _tokens(self) -> torch.Tensor:
         return self.model.to_tokens(self.prompt, self.prepend_bos)
-
-    def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
-        if "prompt" in inputs and not self._cross_validation_lock:
-            # a place in the last prompt has no meaning in the next
-            inputs = {"position": None, **inputs}
-        super()._set_inputs(request, **inputs)
-
-    @traitlets.validate("position", "interventions")
-    def _ask_before_changing(self, proposal: Any) -> Any:
-        return self._ask_unless_answered(proposal)
 
 
 def _answer(change: PredictionChange) -> dict[str, Any]:
