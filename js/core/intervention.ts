@@ -13,6 +13,12 @@ export interface Intervention {
   value: unknown;
 }
 
+/** One of a list that pictures share: switched off is not dropped. */
+export interface Entry {
+  intervention: Intervention;
+  on: boolean;
+}
+
 /** A head whose output is set to zero. */
 export function switchOff(layer: number, head: number): Intervention {
   return { site: "z", layer, head, position: null, op: "zero", value: null };

@@ -26,6 +26,8 @@ export interface Port<Traits extends object> {
   onCapabilities(listener: () => void, signal: AbortSignal): void;
   /** Rejects with RequestError, or with an AbortError when `options.signal` aborts or the kernel cancels. */
   request<Answer>(name: string, args: object, options?: RequestOptions): Promise<Answer>;
+  /** Draws another view, to which a trait refers, into `el`. Rejects where the host cannot. */
+  drawChild(reference: string, el: HTMLElement, signal: AbortSignal): Promise<void>;
 }
 
 /** The type of the error of a request that no kernel is there to answer. */

@@ -1,3 +1,4 @@
+import type { Host } from "@anywidget/types";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { NdArray } from "../core/arrays";
 import { RequestError, type RequestProgress } from "../core/port";
@@ -255,6 +256,34 @@ describe("define", () => {
     const alert = el.querySelector('[role="alert"].mw-error');
     expect(alert?.textContent).toContain("The attention picture could not be drawn.");
     expect(alert?.textContent).toContain("RangeError: A float32 array of shape [3] needs 12 bytes");
+  });
+});
+
+describe("a view inside a view", () => {
+  it("is drawn by the host, unless the outer one has ended meanwhile", async () => {
+    const render = vi.fn(async () => undefined);
+    const host = { getWidget: vi.fn(async () => ({ exports: {}, render })), getModel: vi.fn() };
+    const port = modelPort<Traits>(
+      new FakeModel().asModel,
+      new AbortController().signal,
+      host as unknown as Host,
+    );
+    const [el, controller] = [document.createElement("div"), new AbortController()];
+    await port.drawChild("IPY_MODEL_a", el, controller.signal);
+    expect(host.getWidget).toHaveBeenCalledWith("IPY_MODEL_a");
+    expect(render).toHaveBeenCalledWith({ el, signal: controller.signal });
+    const late = port.drawChild("IPY_MODEL_b", el, controller.signal);
+    controller.abort();
+    await late;
+    expect(render).toHaveBeenCalledOnce();
+  });
+
+  it("is refused where the host cannot", async () => {
+    const { port } = connect();
+    const drawn = port.drawChild("IPY_MODEL_a", document.createElement("div"), new AbortController().signal);
+    await expect(drawn).rejects.toThrow(
+      "This notebook's anywidget shows no pictures inside others; 0.11 does.",
+    );
   });
 });
 

@@ -1,5 +1,5 @@
 /** A Port on an anywidget model: traits by ipywidgets, requests by the messages that ARCHITECTURE.md lists. */
-import type { AnyModel, RenderProps } from "@anywidget/types";
+import type { AnyModel, Host, RenderProps } from "@anywidget/types";
 import { uniqueId } from "../core/accessibility";
 import { decodeArrays } from "../core/arrays";
 import { mount, type View } from "../core/mount";
@@ -15,17 +15,21 @@ const DETACHED_MESSAGE =
 /** The module that anywidget loads: a view bound to the model in the kernel. */
 export function define<Traits extends object>(kind: string, view: View<Traits>) {
   return {
-    render({ model, el, signal }: RenderProps): () => void {
+    render({ model, el, signal, host }: RenderProps): () => void {
       // A host older than anywidget 0.11 gives no signal and calls the function returned here.
       const ended = new AbortController();
       const whole = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
-      mount(el, kind, view, modelPort<Traits>(model, whole), whole);
+      mount(el, kind, view, modelPort<Traits>(model, whole, host), whole);
       return () => ended.abort();
     },
   };
 }
 
-export function modelPort<Traits extends object>(model: AnyModel, signal: AbortSignal): Port<Traits> {
+export function modelPort<Traits extends object>(
+  model: AnyModel,
+  signal: AbortSignal,
+  host?: Host,
+): Port<Traits> {
   const connection = new Connection(model, signal);
   const requests = new Requests(model, connection, signal);
   /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
@@ -57,6 +61,11 @@ export function modelPort<Traits extends object>(model: AnyModel, signal: AbortS
     },
     onCapabilities: (listener, until) => connection.listen(listener, until),
     request: (name, args, options) => requests.start(name, args, options ?? {}),
+    async drawChild(reference, el, until) {
+      if (!host) throw new Error("This notebook's anywidget shows no pictures inside others; 0.11 does.");
+      const child = await host.getWidget(reference);
+      if (!until.aborted) await child.render({ el, signal: until });
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import attentionFixture from "../../tests/fixtures/attention.json";
 import lensFixture from "../../tests/fixtures/logit_lens.json";
-import { type Intervention, switchOff } from "../core/intervention";
+import { type Entry, type Intervention, switchOff } from "../core/intervention";
 import { mount, type View } from "../core/mount";
 import { clickCell, grid, painted, press } from "../test/dom";
 import { FakeModel } from "../test/fake_model";
@@ -16,6 +16,7 @@ interface Traits {
   head: number;
   position: number | null;
   interventions: Intervention[];
+  entries: Entry[];
 }
 
 const OFF = switchOff(4, 7);
@@ -146,6 +147,19 @@ describe("shared interventions", () => {
     ports[0]?.set("interventions", [OFF]);
     expect(ports[1]?.get("interventions")).toEqual([OFF]);
     expect(heard).toHaveBeenCalledOnce();
+    await Promise.resolve();
+    expect([interventions.saves, ...models.map(({ saves }) => saves)]).toEqual([1, 0, 0]);
+  });
+
+  it("are all of them, on or off, to a view that asks for entries", async () => {
+    const { interventions, models, ports } = await share(HEADS, HEADS);
+    const heard = vi.fn();
+    ports[0]?.on("entries", heard, new AbortController().signal);
+    interventions.set("entries", [entry(OFF), entry(OTHER, false)]);
+    expect(ports[0]?.get("entries")).toEqual([entry(OFF), entry(OTHER, false)]);
+    ports[0]?.set("entries", [entry(OFF, false), entry(OTHER)]);
+    expect(ports[1]?.get("interventions")).toEqual([OTHER]);
+    expect(heard).toHaveBeenCalledTimes(2);
     await Promise.resolve();
     expect([interventions.saves, ...models.map(({ saves }) => saves)]).toEqual([1, 0, 0]);
   });

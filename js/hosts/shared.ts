@@ -6,7 +6,7 @@
  * messages can move them back.
  */
 import type { AnyModel } from "@anywidget/types";
-import type { Intervention } from "../core/intervention";
+import type { Entry, Intervention } from "../core/intervention";
 import { listen, oncePerTask } from "./model";
 
 /** As in mechwidgets/widgets/selection.py. */
@@ -20,12 +20,6 @@ const SIZES: Readonly<Record<Place, readonly string[]>> = {
   position: ["tokens", "clean_tokens"],
   token: [],
 };
-
-/** As the shared model has it: switched off is not dropped. */
-interface Entry {
-  intervention: Intervention;
-  on: boolean;
-}
 
 export class Shared {
   readonly #model: AnyModel;
@@ -47,7 +41,7 @@ export class Shared {
       model,
       "shared_interventions",
       ["entries"],
-      () => tell(["interventions"]),
+      () => tell(["interventions", "entries"]),
       signal,
     );
     // Another prompt may have the place that the last one had not.
@@ -56,17 +50,19 @@ export class Shared {
 
   /** Whether the view's trait is a shared one now. */
   has(name: string): boolean {
-    if (name === "interventions") return this.#interventions.shared !== null;
+    if (isOfInterventions(name)) return this.#interventions.shared !== null;
     return isPlace(name) && this.#selection.shared !== null;
   }
 
   get(name: string): unknown {
+    if (name === "entries") return this.#entries();
     if (name === "interventions") return this.#list();
     return isPlace(name) ? this.#place(name) : undefined;
   }
 
   set(name: string, value: unknown): void {
     if (isPlace(name)) this.#selection.set(name, value);
+    else if (name === "entries") this.#interventions.set("entries", value);
     else
       this.#interventions.set("entries", takeChange(this.#entries(), this.#list(), value as Intervention[]));
   }
@@ -218,6 +214,11 @@ function isSame(one: unknown, other: unknown): boolean {
   return [...names].every((name) =>
     isSame((one as Record<string, unknown>)[name] ?? null, (other as Record<string, unknown>)[name] ?? null),
   );
+}
+
+/** What a view shows of shared interventions: those switched on, or all entries. */
+function isOfInterventions(name: string): boolean {
+  return name === "interventions" || name === "entries";
 }
 
 function isPlace(name: string): name is Place {

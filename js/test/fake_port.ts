@@ -1,4 +1,5 @@
 /** A Port without a kernel: traits in memory, requests answered by the test. */
+import { mount, type View } from "../core/mount";
 import type { Capabilities, Port, RequestOptions } from "../core/port";
 
 /** Answers one request; may wait, report progress, or throw a RequestError. */
@@ -17,6 +18,7 @@ export class FakePort<Traits extends object> implements Port<Traits> {
   readonly #traits: Traits;
   readonly #answerers: Record<string, Answerer>;
   readonly #events = new EventTarget();
+  readonly #children = new Map<string, (el: HTMLElement, signal: AbortSignal) => void>();
   #listeners = 0;
 
   constructor(traits: Traits, answerers: Record<string, Answerer> = {}) {
@@ -59,6 +61,17 @@ export class FakePort<Traits extends object> implements Port<Traits> {
   setCapabilities(capabilities: Capabilities): void {
     this.capabilities = capabilities;
     this.#events.dispatchEvent(new Event(" capabilities"));
+  }
+
+  /** What a trait may refer to. */
+  addChild<T extends object>(reference: string, kind: string, view: View<T>, port: Port<T>): void {
+    this.#children.set(reference, (el, signal) => mount(el, kind, view, port, signal));
+  }
+
+  async drawChild(reference: string, el: HTMLElement, signal: AbortSignal): Promise<void> {
+    const draw = this.#children.get(reference);
+    if (!draw) throw new Error(`The test has no view ${reference}.`);
+    draw(el, signal);
   }
 
   answer(name: string, answerer: Answerer): void {
