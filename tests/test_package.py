@@ -17,6 +17,7 @@ import mechwidgets
 
 ROOT = Path(__file__).parents[1]
 KINDS = {path.stem for path in (ROOT / "js" / "entries").glob("*.ts")}
+SCRIPTS = {"core", "loader", *KINDS}
 EXTENSION = "mechwidgets-{version}.data/data/share/jupyter/labextensions/mechwidgets"
 NOT_COPIED = (".git", ".venv", "node_modules", "dist", "test-results", "__pycache__", ".*_cache", ".hypothesis")
 
@@ -39,6 +40,13 @@ def build(source: Path, into: Path, what: str = "--wheel", path: str | None = No
 def read_wheel(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def find_registry(core: bytes) -> bytes:
+    """The name under which the scripts of a build know each other."""
+    found = re.search(rb"globalThis\.(mechwidgets_\w+)", core)
+    assert found
+    return found[1]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +82,7 @@ def wheel(unpacked, no_node, tmp_path_factory) -> Path:
 def test_the_wheel_carries_each_bundle_once(wheel):
     files = read_wheel(wheel)
     extension = EXTENSION.format(version=mechwidgets.__version__)
-    assert {f"mechwidgets/static/{kind}.js" for kind in KINDS} <= files.keys()
+    assert {f"mechwidgets/static/{name}.js" for name in SCRIPTS} <= files.keys()
     assert {f"{extension}/package.json", f"{extension}/install.json", "mechwidgets/py.typed"} <= files.keys()
     assert [name for name in files if "remoteEntry" in name and name.startswith(f"{extension}/static/")]
     assert not [name for name in files if name.startswith("mechwidgets/labextension")]
@@ -101,7 +109,7 @@ def test_the_sdist_carries_the_sources_and_the_bundles(unpacked):
     ):
         assert (unpacked / name).is_file(), name
     assert (unpacked / "mechwidgets" / "labextension" / "package.json").is_file()
-    assert {path.stem for path in (unpacked / "mechwidgets" / "static").glob("*.js")} == KINDS
+    assert {path.stem for path in (unpacked / "mechwidgets" / "static").glob("*.js")} == SCRIPTS
     assert not (unpacked / "node_modules").exists()
 
 
@@ -112,8 +120,17 @@ def test_a_change_in_js_is_in_the_next_wheel(unpacked, wheel, tmp_path):
     entry = source / "js" / "entries" / "attention.ts"
     entry.write_text(entry.read_text() + '\nglobalThis.dispatchEvent(new Event("a change"));\n')
     changed, before = read_wheel(build(source, tmp_path / "dist")), read_wheel(wheel)
-    assert b"a change" in changed["mechwidgets/static/attention.js"]
-    assert changed["mechwidgets/static/patching.js"] == before["mechwidgets/static/patching.js"]
+    names = {
+        name: find_registry(files["mechwidgets/static/core.js"])
+        for name, files in (("changed", changed), ("before", before))
+    }
+    assert names["changed"] != names["before"]
+    for script in SCRIPTS:
+        path = f"mechwidgets/static/{script}.js"
+        assert (b"a change" in changed[path]) == (script == "attention")
+        if script != "attention":
+            # The name of the build is in all of them, so that no two builds mix.
+            assert changed[path].replace(names["changed"], names["before"]) == before[path]
 
 
 @pytest.mark.package

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
@@ -17,6 +15,7 @@ from ipywidgets import Layout, widget_serialization
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.run import suspended
+from mechwidgets.widgets import bundles
 from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.errors import RefusedError, refusing
 from mechwidgets.widgets.interventions import Interventions
@@ -27,8 +26,6 @@ from mechwidgets.widgets.rpc import Handler, Request, Requests
 from mechwidgets.widgets.selection import PLACES, Selection
 
 __all__ = ["Answer", "ModelView", "RefusedError", "View", "refusing"]
-
-_STATIC = Path(__file__).parent.parent / "static"
 
 # Traits that some view is computed from.
 _INPUTS = ("prompt", "clean", "corrupted", "answer", "wrong", "prepend_bos")
@@ -79,6 +76,8 @@ class View(anywidget.AnyWidget):
     model_name = traitlets.Unicode("").tag(sync=True)
     selection = traitlets.Instance(Selection, allow_none=True).tag(sync=True, **widget_serialization)
     shared_interventions = traitlets.Instance(Interventions, allow_none=True).tag(sync=True, **widget_serialization)
+    # Where the page finds its code.
+    _bundles = traitlets.List(traitlets.Instance(bundles.Bundle)).tag(sync=True, **widget_serialization)
     # The places where something is always chosen.
     _always_chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
@@ -86,7 +85,7 @@ class View(anywidget.AnyWidget):
         # A subclass of a picture is the same kind; anywidget makes one for each instance.
         if kind is not None:
             cls.kind = kind
-            cls._esm = _bundle(kind)
+            cls._esm = bundles.module(kind)
         super().__init_subclass__(**kwargs)
 
     def __init__(self, lock: threading.RLock, **traits: Any) -> None:
@@ -124,6 +123,10 @@ class View(anywidget.AnyWidget):
         What cannot be written out (the model, arrays) is a name, and a comment says what it was.
         """
         return view_code(self)
+
+    @traitlets.default("_bundles")
+    def _bundles_of_its_kind(self) -> list[bundles.Bundle]:
+        return bundles.bundles(self.kind)
 
     @traitlets.default("_always_chosen")
     def _places_that_are_never_empty(self) -> list[str]:
@@ -298,13 +301,3 @@ class ModelView(View):
         """Whether the answer is about these inputs already: where several change together, the first is asked about with all."""
         together: bool = self._cross_validation_lock
         return together and {name: getattr(self, name) for name in self.inputs} | changed == self._answer.inputs
-
-
-def _bundle(kind: str) -> str | Path:
-    path = _STATIC / f"{kind}.js"
-    if not path.is_file():
-        raise ImportError(
-            f"The front end {path.name} has not been built. In a clone run `make setup`; otherwise install mechwidgets again."
-        )
-    # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made. Only who edits the front end wants that.
-    return path if os.environ.get("ANYWIDGET_HMR") == "1" else path.read_text(encoding="utf-8")

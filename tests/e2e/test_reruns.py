@@ -11,9 +11,9 @@ COUNT = (
 RUN = """() => window.jupyterapp.commands.execute("notebook:run-cell")"""
 
 ROUNDS = 50
-# A page keeps the source of every module that it loaded, and anywidget loads one for each picture. What the source compiles to and draws is more than twice
-# as much, and none of it may stay.
-BYTES_A_PICTURE = 250_000
+# A page keeps every module that it loaded, and anywidget loads one for each picture: the loader, 2 KB. The code that draws is 100 KB, and what it draws and holds
+# is more; none of it may stay.
+BYTES_A_PICTURE = 60_000
 
 
 def heap(session) -> int:

@@ -20,6 +20,8 @@ PICTURES = [
     f'attention = mw.AttentionView(model, "{CLEAN}")\nattention',
     'lens = mw.LogitLensView(model, "The capital of France is")\nlens',
 ]
+# Where the code that pictures share begins, as a saved notebook has it.
+SHARED_CODE = "??={views:{},loading:{}}).modules"
 # What the model says before anything is clicked, and whether it still says so, bit for bit.
 REMEMBER = f'import torch; before = model("{CLEAN}").detach()'
 UNTOUCHED = f'print(torch.equal(before, model("{CLEAN}")) and not hasattr(model.hf_model, "_mechwidgets"))'
@@ -330,6 +332,7 @@ def test_a_saved_notebook_that_is_opened_again_says_that_its_kernel_is_gone(lab)
         patching.get_by_role("button", name="Stop").click()
         expect(patching).to_have_attribute("data-state", "ready")
         path = lab.server.root / page.save_with_pictures()
+    assert path.read_text().count(SHARED_CODE) == 1
     with lab.open_notebook(path, run=False) as page:
         attention = page.wait_for_view("attention", state="detached")
         expect(attention).to_contain_text("kernel gone")

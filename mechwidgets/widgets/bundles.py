@@ -1,0 +1,85 @@
+"""The pictures' JavaScript: once in a kernel, in a page and in a saved notebook, however many pictures there are.
+
+What pictures share is `core.js`, and what each kind has of its own `<kind>.js`; each is the text of one model, to which pictures refer. A picture itself carries
+only `loader.js`, which takes both from the page, or else from those models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+
+import traitlets
+from ipywidgets import Widget
+
+_STATIC = Path(__file__).parent.parent / "static"
+
+
+class Bundle(Widget):  # type: ignore[misc]
+    """One file of the front end, as a model that pictures refer to.
+
+    Attributes:
+        text: JavaScript.
+    """
+
+    text = traitlets.Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"Bundle({len(self.text)} characters)"
+
+
+_bundles: dict[str, Bundle] = {}
+_lock = threading.Lock()
+
+
+def module(kind: str) -> str | Path:
+    """What anywidget loads for each picture of this kind.
+
+    Raises:
+        ImportError: the front end has not been built.
+    """
+    whole = _STATIC / "whole" / f"{kind}.js"
+    if _is_edited() and whole.is_file():
+        # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made.
+        return whole
+    names = ["loader"] if hosts_know_models() else ["core", kind, "loader"]
+    return "".join([*(_read(name) for name in names), f"export default mechwidgets.load({json.dumps(kind)});\n"])
+
+
+def bundles(kind: str) -> list[Bundle]:
+    """The models from which the page takes a picture's code, in the order in which it runs them; none if the picture has it all."""
+    return [_bundle(name) for name in ("core", kind)] if hosts_know_models() else []
+
+
+def hosts_know_models() -> bool:
+    """Whether pictures can ask the notebook program for other models of the kernel, as ipywidgets has it; in marimo they cannot."""
+    marimo = sys.modules.get("marimo")
+    return not (marimo and marimo.running_in_notebook())
+
+
+def _bundle(name: str) -> Bundle:
+    """The model of a file; a new one where it was closed, as `Widget.close_all()` does."""
+    with _lock:
+        there = _bundles.get(name)
+        if there is None or there.comm is None:
+            there = _bundles[name] = Bundle(text=_read(name))
+        return there
+
+
+@cache
+def _read(name: str) -> str:
+    path = _STATIC / f"{name}.js"
+    if not path.is_file():
+        raise ImportError(
+            f"The front end {path.name} has not been built. In a clone run `make setup`; otherwise install mechwidgets again."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def _is_edited() -> bool:
+    """Whether the one who runs this edits the front end."""
+    return os.environ.get("ANYWIDGET_HMR") == "1"
