@@ -11,11 +11,11 @@ import mechwidgets as mw
 
 PACKAGE = Path(mw.__file__).parent
 LAYERS = ("model", "analysis", "share", "widgets", "compat")
-# share carries arrays and knows nothing of models
+# share knows of files, and nothing of models
 MAY_IMPORT = {
     "model": {"model"},
     "analysis": {"model", "analysis"},
-    "share": {"share"},
+    "share": {"analysis", "share"},
     "widgets": set(LAYERS) - {"compat"},
     "compat": set(LAYERS),
 }

@@ -1,7 +1,7 @@
 """Documents: what is saved to be opened again, as JSON that is checked from end to end when it is read.
 
-A file is `{"mechwidgets": {"kind", "version", "sha256"}, "content": {...}}`. The checksum is that of the content as JSON without spaces, its keys sorted; so it holds
-however the file is laid out. Arrays are `{"dtype", "shape", "data"}`, with their bytes (C order, little endian) in base64. There is no NaN among the numbers of
+A file is `{"mechwidgets": {"kind", "version", "made_with", "sha256"}, "content": {...}}`. The checksum is that of the content in its one canonical form, so it holds
+however the file is laid out, and browsers can check it too. Arrays are `{"dtype", "shape", "data"}`, with their bytes (C order, little endian) in base64. There is no NaN among the numbers of
 the JSON, only in arrays. Nothing that is read is run or unpickled.
 """
 
@@ -19,6 +19,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import mechwidgets
+from mechwidgets.analysis.canonical import canonical
+
 T = TypeVar("T")
 
 SUFFIX = ".mw.json"
@@ -35,8 +38,7 @@ def write(path: str | Path, kind: str, version: int, content: dict[str, Any]) ->
         ValueError: another ending than .mw.json, or NaN or infinity in the content.
     """
     checked_suffix(path)
-    head = {"kind": kind, "version": version, "sha256": _checksum(content)}
-    text = json.dumps({"mechwidgets": head, "content": content}, allow_nan=False)
+    text = to_text(kind, version, content)
     # what a link points to, not the link
     target = Path(path).expanduser().resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -48,6 +50,16 @@ def write(path: str | Path, kind: str, version: int, content: dict[str, Any]) ->
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def to_text(kind: str, version: int, content: dict[str, Any]) -> str:
+    """A document as the text of its file, in ASCII.
+
+    Raises:
+        ValueError: NaN or infinity in the content.
+    """
+    head = {"kind": kind, "version": version, "made_with": mechwidgets.__version__, "sha256": _checksum(content)}
+    return json.dumps({"mechwidgets": head, "content": content}, allow_nan=False, separators=(",", ":"))
 
 
 def checked_suffix(path: str | Path) -> None:
@@ -67,19 +79,42 @@ def read(path: str | Path) -> tuple[str, int, Content]:
     size = file.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"{path} has {size:,} bytes; a document has at most {MOST_BYTES:,}.")
-    try:
-        parsed = json.loads(file.read_bytes().decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not a whole JSON file ({error}): cut off, changed, or no document of mechwidgets."
-        ) from None
-    whole = Content(parsed, str(path))
+    return from_text(file.read_bytes(), str(path))
+
+
+def from_text(text: bytes, where: str) -> tuple[str, int, Content]:
+    """The kind, the version and the content of a document's text, in UTF-8; `where` is what messages call it.
+
+    Raises:
+        ValueError: it is no document, or not as it was written.
+    """
+    whole = Content(parsed(text, where), where)
     head = whole.part("mechwidgets")
     kind, version, checksum = head.take("kind", str), head.take("version", int), head.take("sha256", str)
     content = whole.part("content")
-    if _checksum(content.fields) != checksum:
-        raise ValueError(f"{path} is damaged: its content does not have its checksum, so a part of it was changed.")
+    # Older ones do not say.
+    content.made_with = str(head.fields.get("made_with", ""))
+    try:
+        changed = _checksum(content.fields) != checksum
+    except (ValueError, RecursionError) as error:
+        raise content.error(str(error)) from None
+    if changed:
+        raise ValueError(f"{where} is damaged: its content does not have its checksum, so a part of it was changed.")
     return kind, version, content
+
+
+def parsed(text: bytes, where: str) -> Any:
+    """JSON without NaN, infinity or names that stand twice.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{where} is not a whole JSON file ({error}): cut off, changed, or no document of mechwidgets."
+        ) from None
 
 
 def encode(array: np.ndarray) -> dict[str, Any]:
@@ -97,10 +132,12 @@ class Content:
 
     Attributes:
         fields: the mapping.
+        made_with: of a whole document, the version of mechwidgets that wrote it; "" where it does not say.
     """
 
     def __init__(self, given: Any, where: str) -> None:
         self.where = where
+        self.made_with = ""
         if not isinstance(given, dict):
             raise self.error(f"expected a mapping, found a {type(given).__name__}")
         self.fields: dict[str, Any] = given
@@ -108,6 +145,14 @@ class Content:
     def error(self, what: str) -> ValueError:
         """What is wrong with it."""
         return ValueError(f"{self.where} is not a document that this version of mechwidgets can read: {what}.")
+
+    def newer(self, version: int, known: int) -> ValueError:
+        """That it is of a version that this mechwidgets does not know, and which one does."""
+        by = f", written by mechwidgets {self.made_with[:40]}" if self.made_with else ""
+        return self.error(
+            f"it is of version {version}{by}; mechwidgets {mechwidgets.__version__} reads version {known}. "
+            "Update mechwidgets to open it"
+        )
 
     def _get(self, name: str) -> Any:
         if name not in self.fields:
@@ -164,8 +209,7 @@ class Content:
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    text = json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(canonical(content).encode("ascii")).hexdigest()
 
 
 def _no_number(word: str) -> None:

@@ -49,7 +49,7 @@ def load(path: str | Path) -> PatchingResult | PairsResult:
     if kind not in (ONE, MANY):
         raise content.error(f"it is of the kind {kind!r}; known are {ONE!r} and {MANY!r}")
     if version != VERSION:
-        raise content.error(f"it is of version {version}, expected {VERSION}. A newer mechwidgets may read it")
+        raise content.newer(version, VERSION)
     return from_content(content) if kind == ONE else _pairs(content)
 
 

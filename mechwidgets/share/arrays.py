@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,18 +92,44 @@ def pack(value: Any) -> tuple[Any, list[bytes]]:
     Numbers that JSON has no word for (NaN, infinity) become null.
     """
     buffers: list[bytes] = []
-    return _pack(value, buffers), buffers
+
+    def keep(data: bytes) -> int:
+        buffers.append(data)
+        return len(buffers) - 1
+
+    return pack_into(value, keep), buffers
 
 
-def _pack(value: Any, buffers: list[bytes]) -> Any:
-    if isinstance(value, dict):
-        return {key: _pack(part, buffers) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_pack(part, buffers) for part in value]
+def pack_into(value: Any, keep: Callable[[bytes], int]) -> Any:
+    """As `pack`, with the bytes of each array, of numpy or as `to_wire` makes them, given to `keep`, which says their index."""
     if isinstance(value, np.ndarray):
-        wire = to_wire(value)
-        buffers.append(wire.pop("data"))
-        return {**wire, "buffer": len(buffers) - 1}
+        value = to_wire(value)
+    if isinstance(value, dict):
+        if "dtype" in value and "shape" in value and isinstance(value.get("data"), (bytes, memoryview)):
+            return {"dtype": value["dtype"], "shape": list(value["shape"]), "buffer": keep(bytes(value["data"]))}
+        return {key: pack_into(part, keep) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [pack_into(part, keep) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def unpack(value: Any, buffers: Sequence[bytes]) -> Any:
+    """What `pack` took apart, its arrays as numpy has them.
+
+    Raises:
+        ValueError: an array that is not described as one, of a buffer that there is not, or of another size.
+    """
+    if isinstance(value, list):
+        return [unpack(part, buffers) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if not {"dtype", "shape"} <= set(value):
+        return {key: unpack(part, buffers) for key, part in value.items()}
+    shape, index = value["shape"], value.get("buffer")
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"An array's shape is a list of whole numbers from 0 on; got {str(shape)[:40]}.")
+    if type(index) is not int or not 0 <= index < len(buffers):
+        raise ValueError(f"An array is in buffer {str(index)[:40]}, of {len(buffers)}.")
+    return from_wire({"dtype": value["dtype"], "shape": shape, "data": buffers[index]})
