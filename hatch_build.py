@@ -21,7 +21,13 @@ NODE_MAJOR = 20
 OUTPUTS = ("mechwidgets/static", "mechwidgets/labextension")
 REQUIRED = ("mechwidgets/static/*.js", "mechwidgets/labextension/package.json")
 RECORD = "mechwidgets/static/build.json"
-SOURCES = ("package.json", "package-lock.json", "tsconfig.json", "notebooks/quickstart.ipynb")
+SOURCES = (
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "notebooks/quickstart.ipynb",
+    "mechwidgets/share/document.schema.json",
+)
 
 
 class FrontEndError(RuntimeError):
