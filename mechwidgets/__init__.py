@@ -33,6 +33,10 @@ _PUBLIC = {
     "logit_attribution": "mechwidgets.analysis.logit_attribution",
     "logit_lens": "mechwidgets.analysis.logit_lens",
     "head_scores": "mechwidgets.analysis.heads",
+    "copying_score": "mechwidgets.analysis.head_circuits",
+    "head_composition": "mechwidgets.analysis.head_composition",
+    "ov_tokens": "mechwidgets.analysis.head_circuits",
+    "qk_tokens": "mechwidgets.analysis.head_keys",
     "datasets": "mechwidgets.analysis",
     "patching": "mechwidgets.analysis",
     "load": "mechwidgets.analysis.result_file",
@@ -78,14 +82,18 @@ __all__ = [
     "TopTokensView",
     "__version__",
     "ablate",
+    "copying_score",
     "datasets",
+    "head_composition",
     "head_scores",
     "load",
     "logit_attribution",
     "logit_lens",
     "mean_ablate",
+    "ov_tokens",
     "patch_from",
     "patching",
+    "qk_tokens",
     "resample",
     "steer",
 ]
@@ -93,6 +101,10 @@ __all__ = [
 if TYPE_CHECKING:
     from mechwidgets.analysis import datasets as datasets
     from mechwidgets.analysis import patching as patching
+    from mechwidgets.analysis.head_circuits import copying_score as copying_score
+    from mechwidgets.analysis.head_circuits import ov_tokens as ov_tokens
+    from mechwidgets.analysis.head_composition import head_composition as head_composition
+    from mechwidgets.analysis.head_keys import qk_tokens as qk_tokens
     from mechwidgets.analysis.heads import head_scores as head_scores
     from mechwidgets.analysis.logit_attribution import logit_attribution as logit_attribution
     from mechwidgets.analysis.logit_lens import logit_lens as logit_lens
