@@ -73,30 +73,48 @@ class HeadScorer:
             # a copy just before is followed by the query itself
             followers.tril().nonzero(),
         ]
+        # of the queries over which each score is a mean
+        counts = [*(len(torch.unique(pairs[:, 0])) for pairs in self._targets), n - 1]
+        self._counts = np.array(counts, np.float32)[:, None]
 
     def __call__(self, patterns: torch.Tensor) -> np.ndarray:
         """The scores [score, head] of patterns [head, query_pos, key_pos], in the order of `SCORES`."""
-        found = [_mean_attention(patterns, *target.to(patterns.device).unbind(1)) for target in self._targets]
-        return np.stack([*found, _mean_entropy(patterns)])
+        return self.means(self.sums(patterns))
+
+    def sums(self, patterns: torch.Tensor, first: int = 0) -> np.ndarray:
+        """What some queries add to the scores, [score, head].
+
+        Args:
+            patterns: [head, query_pos, key_pos], of the queries from `first` on.
+            first: from 0.
+        """
+        last = first + patterns.shape[1]
+        found = [_sum_of_attention(patterns, _between(pairs, first, last), first) for pairs in self._targets]
+        return np.stack([*found, _sum_of_entropies(patterns, first)])
+
+    def means(self, sums: np.ndarray) -> np.ndarray:
+        """The scores of which all queries together added `sums`."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(sums / self._counts)
 
 
-def _mean_attention(patterns: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor) -> np.ndarray:
-    """Attention from queries to keys, [pair] each: summed over the keys of each query, mean over the queries that have any."""
-    if not len(queries):
-        return np.full(len(patterns), np.nan, dtype=np.float32)
-    attention = patterns[:, queries, keys].float().sum(dim=1)
-    attending = len(torch.unique(queries))
-    return np.asarray((attention / attending).cpu())
+def _between(pairs: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """The pairs of a query and a key, sorted by query, whose query is from `first` to before `last`."""
+    start, end = torch.searchsorted(pairs[:, 0].contiguous(), torch.tensor([first, last])).tolist()
+    return pairs[start:end]
 
 
-def _mean_entropy(patterns: torch.Tensor) -> np.ndarray:
-    """In nats, over the queries that see more than themselves."""
-    n = patterns.shape[1]
-    if n == 1:
-        return np.full(len(patterns), np.nan, dtype=np.float32)
+def _sum_of_attention(patterns: torch.Tensor, pairs: torch.Tensor, first: int) -> np.ndarray:
+    """Attention from queries to keys, [pair, 2], whose patterns begin at the query `first`."""
+    queries, keys = pairs.to(patterns.device).unbind(1)
+    return np.asarray(patterns[:, queries - first, keys].float().sum(dim=1).cpu())
+
+
+def _sum_of_entropies(patterns: torch.Tensor, first: int) -> np.ndarray:
+    """In nats, of the queries that see more than themselves."""
     total = torch.zeros(len(patterns), device=patterns.device)
-    for first in range(1, n, ENTROPY_QUERIES):
+    for at in range(int(first == 0), patterns.shape[1], ENTROPY_QUERIES):
         # No query of a block sees a key after its last one; and what is made at a time stays in the processor's cache.
-        block = patterns[:, first : first + ENTROPY_QUERIES, : first + ENTROPY_QUERIES].float()
+        block = patterns[:, at : at + ENTROPY_QUERIES, : first + at + ENTROPY_QUERIES].float()
         total -= block.clamp(min=torch.finfo(block.dtype).tiny).log_().mul_(block).sum((1, 2))
-    return np.asarray((total / (n - 1)).cpu())
+    return np.asarray(total.cpu())

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from mechwidgets.model import varlen
+from mechwidgets.model import query_blocks, varlen
 from mechwidgets.model.watched import Heads, Visit, Visitor, unwatch, watch
 
 NAME = "mechwidgets"
@@ -103,6 +103,9 @@ def attention_forward(
     if (together := varlen.current()) is not None:
         visit = _one_after_another([visit for visit, _ in asking] or [_as_is])
         return _of_groups(together, visit, asked[0][1], module, query, key, value, attention_mask, **kwargs)
+    if asked and (blocks := query_blocks.current()) is not None:
+        visit = _one_after_another([visit for visit, _ in asking] or [_as_is])
+        return _in_blocks(blocks, visit, asked[0][1], module, query, key, value, attention_mask, **kwargs)
     if asking:
         visit = _one_after_another([visit for visit, _ in asking])
         found = offered(visit, asking[0][1], module, query, key, value, attention_mask, **kwargs)
@@ -165,6 +168,35 @@ def _of_groups(
             scores = scores + heads.of_queries(attention_mask)
         pattern = visit("pattern", _pattern(visit("attn_scores", scores), softmax, module, query.dtype))
         z[:, group.first : group.first + group.size] = heads.z(pattern)
+    return z, None
+
+
+def _in_blocks(
+    blocks: query_blocks.QueryBlocks,
+    visit: Visit,
+    softmax: Softmax,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """The same where scores and patterns are shown a block of queries at a time."""
+    query, key = _by_position(visit, "rot_q", query), _by_position(visit, "rot_k", key)
+    batch, n_heads, n_pos, _ = query.shape
+    z = query.new_empty(batch, n_pos, n_heads, value.shape[-1])
+    for queries, keys in blocks.showing(n_pos, key.shape[2], attention_mask):
+        # The queries of all heads that share a key-value head, so that no key has to be repeated.
+        some = query[:, :, queries].reshape(batch, key.shape[1], -1, query.shape[-1])
+        scores = (some @ key[:, :, keys].transpose(2, 3)).view(batch, n_heads, -1, keys.stop)
+        scores = _capped(scores, query, options)
+        if attention_mask is not None:
+            scores = scores + attention_mask[..., queries, keys]
+        pattern = visit("pattern", _pattern(visit("attn_scores", scores), softmax, module, query.dtype))
+        pattern = nn.functional.dropout(pattern, p=options.get("dropout", 0.0), training=module.training)
+        found = pattern.reshape(batch, key.shape[1], -1, keys.stop) @ value[:, :, keys]
+        z[:, queries] = found.view(batch, n_heads, -1, value.shape[-1]).transpose(1, 2)
     return z, None
 
 

@@ -223,6 +223,19 @@ class HookedModel(RunMethods, WeightMethods, GenerationMethods):
             time.sleep(SECONDS_FOR_OTHERS)
         return output
 
+    def step_aside(self) -> None:
+        """In the middle of a pass, by the thread that makes it: let those who wait for the model run it first."""
+        if not self._waiting:
+            return
+        me = threading.get_ident()
+        self.lock.release()
+        try:
+            time.sleep(SECONDS_FOR_OTHERS)
+            self._waiting.add(me)
+        finally:
+            self.lock.acquire()
+            self._waiting.discard(me)
+
     def new_run(
         self,
         hooks: Sequence[tuple[str, HookFunction]] = (),

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from mechwidgets.model import varlen
+from mechwidgets.model import query_blocks, varlen
 from mechwidgets.model.hook_points import HookPoint, call_hook
 from mechwidgets.model.hooks import HEAD_SITES, HookFunction, site_of
 from mechwidgets.model.layer_call import LayerCall
@@ -290,7 +290,7 @@ def suspended() -> Iterator[None]:
     """No run is current: a model called inside a hook is a run of its own."""
     token = _current.set(())
     try:
-        with varlen.standing(None):
+        with varlen.standing(None), query_blocks.standing(None):
             yield
     finally:
         _current.reset(token)

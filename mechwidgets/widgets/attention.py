@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import traitlets
 
-from mechwidgets.analysis.attention_values import ATTENTION_TYPES, LayerAttention, attention_layers, read_attention
-from mechwidgets.analysis.prediction import finite_log_probs, prediction_change
+from mechwidgets.analysis.attention_values import ATTENTION_TYPES, attention_layers
+from mechwidgets.analysis.prediction import prediction_change
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import to_wire
-from mechwidgets.widgets.aligned_prompts import Prompts, alternatives, read_prompts
-from mechwidgets.widgets.attention_maps import Head, HeadCache, HeadMaps, triangles
+from mechwidgets.widgets.aligned_prompts import alternatives, read_prompts
+from mechwidgets.widgets.attention_pass import AttentionPass
+from mechwidgets.widgets.attention_progress import AttentionProgress
 from mechwidgets.widgets.errors import RefusedError, refusing
+from mechwidgets.widgets.head_cache import Head
 from mechwidgets.widgets.interventions import InterventionList
 from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.own_scores import read_scores
@@ -47,31 +47,14 @@ class Texts(traitlets.TraitType):  # type: ignore[type-arg]
         raise TypeError(f"{self.name} is a text, or several of equally many tokens; got {value!r}.")
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What later clicks need of the prompts.
-
-    Attributes:
-        prompts: their tokens.
-        attention_type: what is drawn of them.
-        heads: whole heads.
-        log_probs: of the first prompt's next token, [d_vocab], with nothing switched off.
-        score_names, scores: of every head, [score, layer, head].
-    """
-
-    prompts: Prompts
-    attention_type: str
-    heads: HeadCache
-    log_probs: torch.Tensor
-    score_names: list[str]
-    scores: np.ndarray
-
-
 class AttentionView(ModelView, kind="attention"):
     """Attention heads of a prompt, of many prompts of one template, or the difference between two.
 
     Click a thumbnail to see that head large, with Shift to keep it beside others; switch heads off to see how the next-token distribution moves. The model
     itself is never changed.
+
+    Of a long prompt, whose pass takes about a second or more, the picture appears at once: its heads are computed when it is on the page, and drawn layer by
+    layer as the pass comes to them. `compute()` does that from Python, where there is no page.
 
     Args:
         model: a HookedModel.
@@ -98,6 +81,7 @@ class AttentionView(ModelView, kind="attention"):
         position: the locked token, or None.
         scores: your own by name, each float32 [layer, head]; assign any of what the argument takes.
         interventions: what is switched off now, a list of Intervention.
+        complete: whether the heads are computed.
 
     Raises:
         ValueError: a prompt that cannot be run (empty, too long), prompts of different numbers of tokens, or a layer, head or score that there is not.
@@ -115,6 +99,7 @@ class AttentionView(ModelView, kind="attention"):
     alternatives = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)
     n_layers = traitlets.Int(0).tag(sync=True)
     n_heads = traitlets.Int(0).tag(sync=True)
+    complete = traitlets.Bool(True).tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
     thumbnail_block = traitlets.Int(1).tag(sync=True)
     limits = traitlets.Dict().tag(sync=True)
@@ -160,30 +145,48 @@ class AttentionView(ModelView, kind="attention"):
     def _ask(self, prompt: Any, compare: Any, attention_type: str, prepend_bos: bool | None) -> Answer:
         cfg = self.model.cfg
         prompts = read_prompts(self.model, prompt, compare, prepend_bos)
-        maps = HeadMaps(cfg.n_layers, cfg.n_heads, prompts, attention_type, KEPT_HEAD_BYTES)
-        logits = read_attention(self.model, prompts.tokens, attention_type, maps.read)
-        assert logits is not None  # noqa: S101 - all layers were read
-        log_probs = finite_log_probs(self.model, logits[0])
-        kept = Kept(prompts, attention_type, maps.cache, log_probs, maps.score_names, maps.scores)
+        read = AttentionPass(self.model, prompts, attention_type, KEPT_HEAD_BYTES)
+        if not read.is_long:
+            read.run()
         traits = {
             "tokens": self.model.token_texts(prompts.tokens[0].tolist()),
             "alternatives": alternatives(self.model, prompts),
             "n_layers": cfg.n_layers,
             "n_heads": cfg.n_heads,
-            **maps.traits(),
-            **self._score_traits(kept),
+            **read.traits(),
+            **self._score_traits(read),
         }
         # What was locked has no meaning behind the end of a shorter prompt.
         if self.position is not None and self.position >= prompts.tokens.shape[1]:
             traits["position"] = None
-        return Answer(traits, kept)
+        return Answer(traits, read)
 
-    def _score_traits(self, kept: Kept) -> dict[str, Any]:
+    def compute(self) -> None:
+        """Compute the heads of a long prompt now, unless they are.
+
+        Raises:
+            RefusedError: the model gives NaN or infinite logits.
+        """
+        with self._turn, suspended(), refusing():
+            self._complete()
+
+    def _complete(self, request: Request | None = None) -> None:
+        read: AttentionPass = self._data
+        if read.log_probs is None:
+            progress = AttentionProgress(read, request, lambda: self._score_values(read))
+            read.run(lambda: [(self.layer, self.head), *self.heads], progress.check, progress.tell)
+            with self.hold_sync():
+                for name, value in {**self._score_traits(read), **read.traits()}.items():
+                    setattr(self, name, value)
+
+    def _score_traits(self, read: AttentionPass) -> dict[str, Any]:
         """All scores, the user's own last; and none chosen if the one that was is gone."""
-        names = [*kept.score_names, *self._own]
-        values = np.concatenate([kept.scores, *(one[None] for one in self._own.values())])
+        names = [*read.maps.score_names, *self._own]
         gone = {"score": "", "order": "layer"} if self.score not in ("", *names) else {}
-        return {"score_names": names, "score_values": to_wire(values), **gone}
+        return {"score_names": names, "score_values": to_wire(self._score_values(read)), **gone}
+
+    def _score_values(self, read: AttentionPass) -> np.ndarray:
+        return np.concatenate([read.maps.scores, *(one[None] for one in self._own.values())])
 
     def to_circuitsvis(self, layer: int | None = None) -> Any:
         """The heads of one layer as they are drawn here, by the CircuitsVis package: its RenderedHTML, from the bundle in its wheel, with no network.
@@ -199,15 +202,8 @@ class AttentionView(ModelView, kind="attention"):
         layer = self.layer if layer is None else layer
         check_range("layer", layer, self.model.cfg.n_layers)
         with self._turn, suspended():
-            kept, tokens, values = self._data, self.tokens, []
-
-            def read(found: LayerAttention) -> None:
-                means = kept.prompts.means(found.values)
-                values.append(means[0] - means[1] if kept.prompts.compares else means[0])
-
-            read_attention(self.model, kept.prompts.tokens, kept.attention_type, read, [layer])
-            drawn = values[0].nan_to_num(0).cpu().numpy()
-        reach = {} if kept.attention_type == "standard" else {"maxValue": float(np.abs(drawn).max())}
+            drawn, tokens = self._data.drawn(layer), self.tokens
+        reach = {} if self.attention_type == "standard" else {"maxValue": float(np.abs(drawn).max())}
         return rendered(
             "AttentionHeads",
             attention=drawn,
@@ -217,7 +213,12 @@ class AttentionView(ModelView, kind="attention"):
         )
 
     def _handlers(self) -> Mapping[str, Handler]:
-        return {"set_inputs": self._set_inputs_asked, "patterns": self._patterns, "predict": self._predict}
+        return {
+            "set_inputs": self._set_inputs_asked,
+            "thumbnails": self._thumbnails,
+            "patterns": self._patterns,
+            "predict": self._predict,
+        }
 
     def _set_inputs_asked(self, request: Request, **inputs: Any) -> dict[str, Any]:
         """`prompt`, `compare`, `attention_type`, or several of them together."""
@@ -227,35 +228,26 @@ class AttentionView(ModelView, kind="attention"):
         self._set_inputs(request, **inputs)
         return {}
 
+    def _thumbnails(self, request: Request) -> dict[str, Any]:
+        """Compute the heads of a long prompt, and tell of each layer when it is there."""
+        self._complete(request)
+        return {}
+
     def _patterns(self, request: Request, heads: Sequence[Head]) -> dict[str, Any]:
         """Whole heads, each the lower triangle, row by row, float32 [pos (pos + 1) / 2]: of the prompts, and of those that they are compared with."""
-        kept, wanted = self._data, [(int(layer), int(head)) for layer, head in heads]
+        wanted = [(int(layer), int(head)) for layer, head in heads]
         self._check_heads(wanted)
-        found = {head: whole for head in wanted if (whole := kept.heads.get(head)) is not None}
-        missing = [head for head in wanted if head not in found]
-
-        def read(attention: LayerAttention) -> None:
-            request.check()
-            for layer, head in missing:
-                if layer == attention.layer:
-                    found[layer, head] = triangles(kept.prompts, attention.values, head)
-
-        if missing:
-            layers = {layer for layer, _ in missing}
-            read_attention(self.model, kept.prompts.tokens, kept.attention_type, read, layers)
-        for head in missing:
-            kept.heads.put(head, found[head])
-        compares = kept.prompts.compares
+        found = self._data.whole(wanted, request.check)
         return {
-            "patterns": [found[head][0] for head in wanted],
-            "compared": [found[head][1] for head in wanted] if compares else [],
+            "patterns": [triangles[0] for triangles in found],
+            "compared": [triangle for triangles in found for triangle in triangles[1:]],
         }
 
     def _predict(self, request: Request, interventions: Sequence[Any]) -> dict[str, Any]:
         """The next-token distribution of the first prompt without and with interventions."""
         changes = [Intervention.from_json(one) for one in interventions]
-        kept = self._data
-        change = prediction_change(self.model, kept.prompts.tokens[:1], changes, before=kept.log_probs)
+        read: AttentionPass = self._data
+        change = prediction_change(self.model, read.prompts.tokens[:1], changes, before=read.log_probs)
         return {"tokens": change.tokens, "before": change.before, "after": change.after, "kl": change.kl}
 
     def _check_heads(self, heads: Sequence[Head]) -> None:

@@ -1,10 +1,9 @@
-"""What AttentionView keeps and sends of a run: every head small, its scores, and a few heads whole."""
+"""What AttentionView sends of a run: every head small, and its scores."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,75 +15,41 @@ from mechwidgets.share.arrays import to_wire
 from mechwidgets.widgets.aligned_prompts import Prompts
 from mechwidgets.widgets.thumbnails import thumbnail_block
 
-Head = tuple[int, int]
-
-
-class HeadCache:
-    """Whole heads for later clicks, those that were asked for last; never more than `room` bytes.
-
-    Of each head the lower triangle, row by row, float32 [pos (pos + 1) / 2]; and a second one of the prompts it is compared with.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._heads: OrderedDict[Head, list[np.ndarray]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, head: Head) -> list[np.ndarray] | None:
-        """None for a head that is not kept (any more)."""
-        if head in self._heads:
-            self._heads.move_to_end(head)
-        return self._heads.get(head)
-
-    def put(self, head: Head, triangles: list[np.ndarray]) -> None:
-        """Keep a head, and let go of those that nobody has asked for the longest."""
-        self._heads[head] = triangles
-        self._bytes += _size(triangles)
-        while self._bytes > self._room:
-            self._bytes -= _size(self._heads.popitem(last=False)[1])
-
-
-def _size(arrays: Iterable[np.ndarray]) -> int:
-    return sum(array.nbytes for array in arrays)
-
-
-def triangles(prompts: Prompts, values: torch.Tensor, head: int) -> list[np.ndarray]:
-    """One head of [row, head, query_pos, key_pos] as `HeadCache` keeps it."""
-    kept = np.tri(values.shape[-1], dtype=bool)
-    return [mean.cpu().numpy()[kept] for mean in prompts.means(values[:, head])]
+# Queries that are read at a time, about: so that what is made of them stays in the processor's cache.
+QUERIES_AT_A_TIME = 64
 
 
 class HeadMaps:
-    """Thumbnails, colour limits and scores of all heads, gathered layer by layer; whole heads only as far as they fit into a cache.
+    """Thumbnails, colour limits and scores of all heads, gathered layer by layer, a block of queries at a time.
 
     Args:
         n_layers, n_heads: of the model.
         prompts: what runs.
         attention_type: what is drawn.
-        room: for whole heads, in bytes; none are kept unless all fit.
 
     Attributes:
-        scores: [score, layer, head], in the order of `score_names`.
-        cache: the whole heads.
+        block: how many tokens a thumbnail's pixel stands for.
+        queries: how many queries to read at a time: whole pixels.
+        scores: [score, layer, head], in the order of `score_names`; NaN for what is not read.
     """
 
-    def __init__(self, n_layers: int, n_heads: int, prompts: Prompts, attention_type: str, room: int) -> None:
+    def __init__(self, n_layers: int, n_heads: int, prompts: Prompts, attention_type: str) -> None:
         n_pos = prompts.tokens.shape[1]
         self.prompts, self.attention_type = prompts, attention_type
         # Scores have no value where the mask hides them; what is weighted is 0 there.
         self._is_masked = attention_type == "pre-softmax"
         self.block = thumbnail_block(n_pos, n_layers * n_heads)
+        self.queries = self.block * math.ceil(QUERIES_AT_A_TIME / self.block)
         side = math.ceil(n_pos / self.block)
-        self.cache = HeadCache(room)
-        triangle_bytes = 4 * n_pos * (n_pos + 1) // 2 * (2 if prompts.compares else 1)
-        self._keeps = n_layers * n_heads * triangle_bytes <= room
         # Made once: small arrays made between large patterns would leave the heap in pieces too small for the next pattern.
         # Layers that nothing is read of, because they have no attention, have no values.
         self._small = np.full((n_layers, n_heads, side, side), np.nan, np.float32)
-        # from where to where each head's values go, where that counts, and how far they could
-        self._extents = np.zeros((n_layers, n_heads, 2), np.float32)
+        # from where to where each head's values go, of what is drawn and of all prompts, and how far they could
+        self._drawn = _Extents(n_layers, n_heads)
+        self._each = _Extents(n_layers, n_heads)
         self._reach = np.zeros((n_layers, n_heads), np.float32)
         self._scorers = [HeadScorer(row) for row in prompts.tokens[: prompts.n_shown]]
+        self._sums = np.zeros((prompts.n_shown, len(SCORES), n_heads), np.float32)
         self.scores = np.full((len(self.score_names), n_layers, n_heads), np.nan, np.float32)
 
     @property
@@ -93,46 +58,61 @@ class HeadMaps:
         return [*SCORES, *(["difference"] if self.prompts.compares else [])]
 
     def read(self, found: LayerAttention) -> None:
-        """Take a layer's attention."""
+        """Take a layer's attention, or that of some of its queries; they come in order."""
         layer, means = found.layer, self.prompts.means(found.values)
         compares = self.prompts.compares
         drawn = means[0] - means[1] if compares else means[0]
-        self._small[layer] = _blocks(drawn, self.block, compares, self._is_masked).cpu().numpy()
-        self._reach[layer] = self._natural_reach(found, means).cpu().numpy()
+        rows = _blocks(drawn, self.block, compares, self._is_masked).cpu().numpy()
+        first = found.first // self.block
+        into = self._small[layer, :, first : first + rows.shape[1]]
+        into[..., : rows.shape[2]] = rows
+        # What no query of these sees has the value that the mask gives it.
+        into[..., rows.shape[2] :] = np.nan if self._is_masked else 0
         if compares or self._is_masked:
-            self._extents[layer] = torch.stack(_extent(drawn), dim=1).cpu().numpy()
-        self.scores[: len(SCORES), layer] = self._mean_scores(found.pattern)
-        if compares:
-            self.scores[-1, layer] = np.abs(self._extents[layer]).max(-1)
-        if self._keeps:
-            for head in range(drawn.shape[0]):
-                self.cache.put((layer, head), triangles(self.prompts, found.values, head))
+            self._drawn.take(found, drawn)
+        if self._is_masked:
+            for mean in means:
+                self._each.take(found, mean)
+        self._add_scores(found)
+        if found.ends_layer:
+            self._reach[layer] = self._natural_reach(found)
+            if compares:
+                self.scores[-1, layer] = np.abs(self._drawn.ends[layer]).max(-1)
 
-    def _mean_scores(self, pattern: torch.Tensor) -> np.ndarray:
-        """[score, head]: the mean over the prompts that define a score."""
-        found = [torch.from_numpy(score(pattern[row])) for row, score in enumerate(self._scorers)]
-        return torch.stack(found).nanmean(0).numpy()
+    def _add_scores(self, found: LayerAttention) -> None:
+        if found.first == 0:
+            self._sums[:] = 0
+        for row, score in enumerate(self._scorers):
+            self._sums[row] += score.sums(found.pattern[row], found.first)
+        if found.ends_layer:
+            means = [torch.from_numpy(score.means(sums)) for score, sums in zip(self._scorers, self._sums, strict=True)]
+            # the mean over the prompts that define a score
+            self.scores[: len(SCORES), found.layer] = torch.stack(means).nanmean(0).numpy()
 
-    def _natural_reach(self, found: LayerAttention, means: list[torch.Tensor]) -> torch.Tensor:
+    def _natural_reach(self, found: LayerAttention) -> np.ndarray:
         """How far each head could go, [head]: 1 for weights, the largest norm for weighted ones, from the lowest to the highest for scores."""
         if self.attention_type == "standard":
-            return torch.ones(found.pattern.shape[1])
+            return np.ones(found.pattern.shape[1], np.float32)
         if found.norms is not None:
-            return found.norms.amax(dim=(0, 2))
-        extents = [_extent(mean) for mean in means]
-        return torch.stack([high for _, high in extents]).amax(0) - torch.stack([low for low, _ in extents]).amin(0)
+            return np.asarray(found.norms.amax(dim=(0, 2)).cpu())
+        low, high = self._each.ends[found.layer].T
+        return np.asarray(high - low)
 
     def traits(self) -> dict[str, Any]:
         """What the picture shows of it."""
-        limits = self._colour_limits()
+        limits = self.limits()
         return {
-            "thumbnails": to_wire(_places(self._small, limits)),
+            "thumbnails": to_wire(self.thumbnails(limits)),
             "thumbnail_block": self.block,
             "limits": to_wire(limits),
             "diverging": self.prompts.compares,
         }
 
-    def _colour_limits(self) -> np.ndarray:
+    def thumbnails(self, limits: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
+        """The heads of the layers from `first` to before `last` as places between their limits, uint8 [layer, head, s, s]: 1 to 255, 0 for no value."""
+        return _places(self._small[first:last], limits[first:last])
+
+    def limits(self) -> np.ndarray:
         """Where each head's colours end, float32 [layer, head, 2].
 
         Weights from 0 to 1 and weighted ones from 0 to the head's largest norm, so that an end means the same in every head. Scores before the softmax mean
@@ -140,18 +120,30 @@ class HeadMaps:
         """
         reach = np.where(self._reach > 0, self._reach, 1)
         if self.prompts.compares:
-            share = float((np.abs(self._extents).max(-1) / reach).max()) or 1.0
+            share = float((np.abs(self._drawn.finite()).max(-1) / reach).max()) or 1.0
             return np.stack([-share * reach, share * reach], axis=-1).astype(np.float32)
         if self._is_masked:
-            return self._extents
+            return self._drawn.finite()
         return np.stack([np.zeros_like(reach), reach], axis=-1).astype(np.float32)
 
 
-def _extent(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The lowest and the highest of [head, query_pos, key_pos], [head] each, where a query may look."""
-    causal = torch.ones(values.shape[-2:], dtype=torch.bool, device=values.device).tril_()
-    hidden = ~causal | ~values.isfinite()
-    return values.masked_fill(hidden, torch.inf).amin((1, 2)), values.masked_fill(hidden, -torch.inf).amax((1, 2))
+class _Extents:
+    """The lowest and the highest value of each head, [layer, head, 2]."""
+
+    def __init__(self, n_layers: int, n_heads: int) -> None:
+        self.ends = np.full((n_layers, n_heads, 2), [np.inf, -np.inf], np.float32)
+
+    def take(self, found: LayerAttention, values: torch.Tensor) -> None:
+        """Values [head, query_pos, key_pos] of a layer; only where a query may look counts."""
+        seen = torch.ones(values.shape[-2:], dtype=torch.bool, device=values.device).tril_(found.first)
+        hidden = ~seen | ~values.isfinite()
+        ends = self.ends[found.layer]
+        ends[:, 0] = np.minimum(ends[:, 0], values.masked_fill(hidden, torch.inf).amin((1, 2)).cpu().numpy())
+        ends[:, 1] = np.maximum(ends[:, 1], values.masked_fill(hidden, -torch.inf).amax((1, 2)).cpu().numpy())
+
+    def finite(self) -> np.ndarray:
+        """0 for heads that nothing is known of."""
+        return np.where(np.isfinite(self.ends), self.ends, 0)
 
 
 def _blocks(values: torch.Tensor, block: int, signed: bool, masked: bool) -> torch.Tensor:

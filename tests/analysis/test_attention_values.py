@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mechwidgets as mw
-from mechwidgets.analysis.attention_values import ATTENTION_TYPES, read_attention
+from mechwidgets.analysis.attention_values import ATTENTION_TYPES, LayerAttention, read_attention
 from tests.models import FAMILIES, TOKENS, patterns_alive, tiny_hf_model, tiny_model
 
 
@@ -87,6 +87,81 @@ def test_one_pass_and_no_more_than_a_layer_is_held(attention_type, monkeypatch):
     # this layer's pattern and scores, the copies that hooks get, what is made of them
     assert max(held) <= 5
     assert max(held) == held[-1]
+
+
+def read_in_blocks(model, attention_type, queries):
+    """Whole layers, put together from what is read a few queries at a time; and the sizes of what was read."""
+    whole, sizes = {}, []
+
+    def take(found):
+        size = [*found.pattern.shape[:2], found.n_pos, found.n_pos]
+        empty = LayerAttention(found.layer, found.n_pos, 0, torch.zeros(size), torch.zeros(size), found.norms)
+        into = whole.setdefault(found.layer, empty)
+        rows = slice(found.first, found.last)
+        into.pattern[:, :, rows, : found.pattern.shape[3]] = found.pattern
+        into.values[:, :, rows, : found.values.shape[3]] = found.values
+        sizes.append(found.pattern.shape[2])
+        assert found.ends_layer == (found.last == found.n_pos)
+
+    logits = read_attention(model, TOKENS, attention_type, take, queries=queries)
+    return whole, logits, sizes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_of_queries_are_the_whole_layer(family):
+    model = mw.HookedModel(tiny_hf_model(family), None)
+    for attention_type in ATTENTION_TYPES:
+        expected, logits = read(model, attention_type)
+        found, logits_of_blocks, sizes = read_in_blocks(model, attention_type, 3)
+        torch.testing.assert_close(logits_of_blocks, logits, rtol=1e-4, atol=1e-5)
+        own_code = model.hf_model.config._attn_implementation != "mechwidgets"
+        assert sizes == ([7] if own_code else [3, 3, 1]) * model.cfg.n_layers
+        for layer, whole in expected.items():
+            torch.testing.assert_close(found[layer].pattern, whole.pattern, rtol=1e-4, atol=1e-6)
+            values, other = whole.values.nan_to_num(0), found[layer].values.nan_to_num(0)
+            torch.testing.assert_close(other, values, rtol=1e-4, atol=1e-5)
+            if whole.norms is not None:
+                torch.testing.assert_close(found[layer].norms, whole.norms, rtol=1e-4, atol=1e-6)
+
+
+def test_a_hook_gets_whole_patterns_also_where_blocks_are_asked_for():
+    model, seen = tiny_model(), []
+
+    def zero_a_head(pattern, hook):
+        seen.append(pattern.shape)
+        pattern[:, 1] = 0
+
+    model.add_hook("blocks.1.attn.hook_pattern", zero_a_head)
+    found, _, sizes = read_in_blocks(model, "standard", 3)
+    assert seen == [(2, 4, 7, 7)]
+    assert sizes == [7, 7, 7]
+    assert (found[1].values[:, 1] == 0).all()
+    assert (found[1].values[:, 0] != 0).any()
+
+
+def test_no_more_than_a_block_is_held_and_nothing_is_left_behind():
+    model, held = tiny_model(num_hidden_layers=4), []
+
+    def take(found):
+        held.append(found.pattern.shape[2])
+        assert not patterns_alive(n_pos=37)
+
+    tokens = torch.arange(37)[None]
+    read_attention(model, tokens, "standard", take, queries=8)
+    assert held == [8, 8, 8, 8, 5] * 4
+    plain = model.run_with_cache(tokens)[1]["pattern", 0]
+    assert plain.shape == (1, 4, 37, 37)
+
+
+def test_a_hook_that_runs_the_model_runs_it_whole():
+    model, seen = tiny_model(), []
+    inner = mw.HookedModel(tiny_hf_model(), None)
+    model.add_hook(
+        "blocks.1.hook_resid_pre",
+        lambda resid, hook: seen.append(inner.run_with_cache(TOKENS)[1]["pattern", 0].shape),
+    )
+    read_in_blocks(model, "standard", 3)
+    assert seen == [(2, 4, 7, 7)]
 
 
 def test_half_precision_is_read_as_it_is():

@@ -15,7 +15,7 @@ import mechwidgets as mw
 from mechwidgets.analysis.attention_values import ATTENTION_TYPES, read_attention
 from mechwidgets.share.arrays import from_wire
 from mechwidgets.widgets import attention, attention_maps
-from mechwidgets.widgets.attention_maps import HeadCache
+from mechwidgets.widgets.head_cache import HeadCache
 from mechwidgets.widgets.own_scores import read_scores
 from tests.models import patterns_alive, tiny_model
 from tests.widgets.asking import ask
