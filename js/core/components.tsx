@@ -136,6 +136,22 @@ export function ErrorLine({ request }: { request: RequestHandle }) {
   );
 }
 
+/** How much of something long is done. */
+export function ProgressBar({ label, done, total }: { label: string; done: number; total: number }) {
+  return (
+    <div
+      class="mw-progress"
+      role="progressbar"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={total}
+      aria-valuenow={done}
+    >
+      <div style={{ width: `${total > 0 ? (100 * done) / total : 0}%` }} />
+    </div>
+  );
+}
+
 export interface ButtonProps {
   onClick: () => void;
   children: ComponentChildren;

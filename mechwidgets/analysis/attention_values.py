@@ -68,8 +68,8 @@ def read_attention(
         attention_type: one of `ATTENTION_TYPES`.
         read: called with each layer's attention, which is let go before the next unless `read` keeps it. The tensors are the model's own: not to be edited.
         layers: the layers to read, by default all that have attention; those after the last one are not run.
-        queries: so many queries are computed and read at a time, which at 2,048 tokens takes a third of the time and a tenth of the memory of whole patterns, and
-            gives the same numbers but for rounding; None for whole layers. Where hooks wait for whole patterns, or the architecture computes attention by itself,
+        queries: so many queries are computed and read at a time: the same numbers but for rounding, in half the time and a fraction of the memory where prompts
+            are long; None for whole layers. Where hooks wait for whole patterns, or the architecture computes attention by itself,
             layers are whole in any case.
 
     Returns:

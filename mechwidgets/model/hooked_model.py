@@ -34,6 +34,7 @@ from mechwidgets.model.weights import WeightMethods
 T = TypeVar("T")
 
 SECONDS_FOR_OTHERS = 0.002
+SECONDS_TO_WAKE_UP = 0.2
 
 
 class HookedModel(RunMethods, WeightMethods, GenerationMethods):
@@ -225,16 +226,15 @@ class HookedModel(RunMethods, WeightMethods, GenerationMethods):
 
     def step_aside(self) -> None:
         """In the middle of a pass, by the thread that makes it: let those who wait for the model run it first."""
-        if not self._waiting:
+        waiting, until = set(self._waiting), time.monotonic() + SECONDS_TO_WAKE_UP
+        if not waiting:
             return
-        me = threading.get_ident()
         self.lock.release()
         try:
-            time.sleep(SECONDS_FOR_OTHERS)
-            self._waiting.add(me)
+            while waiting & self._waiting and time.monotonic() < until:
+                time.sleep(SECONDS_FOR_OTHERS)
         finally:
             self.lock.acquire()
-            self._waiting.discard(me)
 
     def new_run(
         self,

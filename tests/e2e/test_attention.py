@@ -127,3 +127,21 @@ def test_a_prompt_of_512_tokens_is_drawn_and_a_head_of_it_computed_again(page):
     page.page.keyboard.press("Control+End")
     expect(view.locator(".mw-status")).to_have_text(re.compile(r"^' four' → ' four': \d"))
     page.check()
+
+
+def test_the_heads_of_a_long_prompt_come_layer_by_layer_and_can_be_stopped(page):
+    view = page.wait_for_view("attention")
+    page.execute('view.prompt = " ".join(["one two three four"] * 300)')
+    assert page.execute("print(view.complete, len(view.tokens))") == "False 1200\n"
+    bar = view.get_by_role("progressbar", name="Layers computed")
+    expect(bar).not_to_have_attribute("aria-valuenow", re.compile("^[01]$"), timeout=30_000)
+    view.get_by_role("button", name="Stop").click()
+    wait_ready(view)
+    # a cell can run the model meanwhile, and what is stopped can be asked again
+    assert page.execute("print(view.complete, model('Mary').shape[1])") == "False 1\n"
+    view.locator(".mw-heads").get_by_role("button", name="Run").click()
+    expect(bar).to_have_count(0, timeout=120_000)
+    wait_ready(view)
+    drawn = "from mechwidgets.share.arrays import from_wire\nprint(view.complete, (from_wire(view.thumbnails).max((2, 3)) > 1).all())"
+    assert page.execute(drawn) == "True True\n"
+    page.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -173,11 +174,11 @@ def test_it_lets_others_have_the_model_between_layers(monkeypatch):
     model = tiny_model()
     view = mw.AttentionView(model, PROMPT)
     expected = model(PROMPT)
-    read, order, others = attention_pass.HeadMaps.read, [], []
+    read, order, others, same = attention_pass.HeadMaps.read, [], [], []
 
     def somebody():
-        assert torch.equal(model(PROMPT), expected)
-        order.append("somebody")
+        seen = [("blocks.2.hook_resid_post", lambda resid, hook: order.append("somebody"))]
+        same.append(torch.equal(model.run_with_hooks(PROMPT, fwd_hooks=seen), expected))
 
     def read_while_somebody_waits(maps, found):
         order.append(found.layer)
@@ -185,13 +186,14 @@ def test_it_lets_others_have_the_model_between_layers(monkeypatch):
             others.append(threading.Thread(target=somebody))
             others[0].start()
             while not model._waiting:
-                pass
+                time.sleep(0.001)
         return read(maps, found)
 
     monkeypatch.setattr(attention_pass.HeadMaps, "read", read_while_somebody_waits)
     view.compute()
     others[0].join()
     assert order == [0, "somebody", 1, 2]
+    assert same == [True]
 
 
 @pytest.mark.usefixtures("_all_are_long")

@@ -192,7 +192,7 @@ export function describeWeight(
 ): string {
   const weight = pattern.weight(destination, source);
   const place = `${quoteToken(tokens[destination] ?? "")} → ${quoteToken(tokens[source] ?? "")}`;
-  if (Number.isNaN(weight)) return `${place}: masked`;
+  if (Number.isNaN(weight)) return `${place}: ${pattern.missing ? "not computed yet" : "masked"}`;
   if (!pattern.exact) return `${place}: about ${weight.toFixed(2)}`;
   const parts = pattern.parts?.(destination, source).map(formatNumber);
   return `${place}: ${formatNumber(weight)}${parts ? ` (${parts.join(" less ")})` : ""}`;

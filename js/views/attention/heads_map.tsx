@@ -1,7 +1,7 @@
 /** All heads as thumbnails: layers down and heads across, or by score. */
 import { useMemo } from "preact/hooks";
 import { colourAt } from "../../core/colour";
-import { Legend } from "../../core/components";
+import { Button, ErrorLine, Legend, ProgressBar } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { useFrame, useTables } from "../../core/frame";
 import { Grid, type GridProps } from "../../core/grid";
@@ -11,10 +11,12 @@ import { drawHeads, drawHeadsList, type HeadsPicture } from "./draw";
 import { byScore, chosenScore, headScores, tintScale } from "./scores";
 import { headsImage } from "./thumbnails";
 import type { Head, Traits } from "./traits";
+import type { Computing } from "./use_thumbnails";
 import { mapScale, scoreName, valueName } from "./words";
 
 export interface HeadsMapProps {
   traits: Traits;
+  computing: Computing;
   isOff: (layer: number, head: number) => boolean;
   onChoose: (head: Head) => void;
   /** Shows the head beside the others, or no longer. */
@@ -69,6 +71,7 @@ export function HeadsMap(props: HeadsMapProps) {
           domain={[tint.low, tint.high]}
         />
       )}
+      {!traits.complete && <ComputingLine traits={traits} computing={props.computing} />}
       {thumbnail_block > 1 && (
         <div class="mw-muted mw-note">
           A thumbnail pixel is the largest {diverging ? "difference" : "value"} of {thumbnail_block} ×{" "}
@@ -76,6 +79,31 @@ export function HeadsMap(props: HeadsMapProps) {
         </div>
       )}
     </section>
+  );
+}
+
+/** How far the heads of a long prompt are, and what can be done about it. */
+function ComputingLine({ traits: { n_layers }, computing }: { traits: Traits; computing: Computing }) {
+  const { live } = useFrame().capabilities.value;
+  const { layers, request, run, stop } = computing;
+  const running = request.pending.value;
+  const text = `${layers} of ${n_layers} layers`;
+  return (
+    <>
+      <ErrorLine request={request} />
+      <div class="mw-row">
+        <ProgressBar label="Layers computed" done={layers} total={n_layers} />
+        <span class="mw-muted">
+          {running ? text : `${text}${live ? "" : ", computed by a running kernel"}`}
+        </span>
+        {running && <Button onClick={stop}>Stop</Button>}
+        {!running && live && (
+          <Button onClick={run} title="Compute the heads of this prompt">
+            Run
+          </Button>
+        )}
+      </div>
+    </>
   );
 }
 

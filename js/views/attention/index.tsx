@@ -15,6 +15,7 @@ import { Prediction } from "./prediction";
 import { Prompts } from "./prompts";
 import styleText from "./style.css?inline";
 import type { Head, PredictAnswer, Traits } from "./traits";
+import { useThumbnails } from "./use_thumbnails";
 
 /** In CSS pixels, the gaps between columns included. */
 const TWO_COLUMNS = 720;
@@ -24,9 +25,10 @@ const PREDICTION_WIDTH = 344;
 export const attention = preactView<Traits>(Attention, styleText + distributionCss);
 
 function Attention({ port }: { port: Port<Traits> }) {
-  const traits = useAttentionTraits(port);
-  const { interventions, heads } = traits;
   const setInputs = useRequest<object, Traits>(port, "set_inputs");
+  const computing = useThumbnails(port, useAttentionTraits(port), setInputs.pending.value);
+  const { traits } = computing;
+  const { interventions, heads } = traits;
   const prediction = usePrediction(port, traits);
   const { live } = useFrame().capabilities.value;
   const isOff = (layer: number, head: number) => isHeadOff(interventions, layer, head);
@@ -58,6 +60,7 @@ function Attention({ port }: { port: Port<Traits> }) {
       <div class="mw-attention" data-arrangement={useArrangement(traits)}>
         <HeadsMap
           traits={traits}
+          computing={computing}
           isOff={isOff}
           onToggle={toggle}
           onKeep={keep}
@@ -110,6 +113,7 @@ function useAttentionTraits(port: Port<Traits>): Traits {
     alternatives: useTrait(port, "alternatives").value,
     n_layers: useTrait(port, "n_layers").value,
     n_heads: useTrait(port, "n_heads").value,
+    complete: useTrait(port, "complete").value,
     thumbnails: useTrait(port, "thumbnails").value,
     thumbnail_block: useTrait(port, "thumbnail_block").value,
     limits: useTrait(port, "limits").value,
@@ -127,7 +131,7 @@ function useAttentionTraits(port: Port<Traits>): Traits {
 }
 
 /** Asks again whenever the prompt or the changes differ; the last answer stays, paled, until the next one is there. */
-function usePrediction(port: Port<Traits>, { tokens, interventions }: Traits) {
+function usePrediction(port: Port<Traits>, { tokens, interventions, complete }: Traits) {
   const request = useRequest<PredictAnswer, Traits>(port, "predict");
   const last = useSignal<{ answer: PredictAnswer; tokens: object; interventions: Intervention[] } | null>(
     null,
@@ -137,8 +141,9 @@ function usePrediction(port: Port<Traits>, { tokens, interventions }: Traits) {
     if (answer) last.value = { answer, tokens, interventions };
   };
   useEffect(() => {
-    void ask();
-  }, [tokens, interventions]);
+    // The pass that computes the heads of a long prompt finds this too.
+    if (complete) void ask();
+  }, [tokens, interventions, complete]);
   const known = last.value;
   return {
     request,

@@ -5,6 +5,8 @@ export interface Pattern {
   readonly size: number;
   /** False: read from the thumbnail, good to a hundredth of the range, or to a block of tokens. */
   readonly exact: boolean;
+  /** Nothing is known of it yet. */
+  readonly missing?: boolean;
   /** NaN where there is no value. */
   weight(destination: number, source: number): number;
   /** Of a difference, what it is the difference of. */

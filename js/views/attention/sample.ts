@@ -2,7 +2,7 @@
 import type { NdArray } from "../../core/arrays";
 import type { Intervention } from "../../core/intervention";
 import { FakePort } from "../../test/fake_port";
-import type { Head, PatternsAnswer, PredictAnswer, Traits } from "./traits";
+import type { Head, PatternsAnswer, PredictAnswer, ThumbnailsProgress, Traits } from "./traits";
 
 export const IOI_TOKENS = [
   ...["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", " a"],
@@ -84,6 +84,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     alternatives: tokens.map(() => []),
     n_layers: layers,
     n_heads: heads,
+    complete: true,
     thumbnails: sampleThumbnails(layers, heads, tokens, block),
     thumbnail_block: block,
     limits: {
@@ -242,6 +243,53 @@ export function sampleScoresPort(window: number, size: Partial<SampleSize> = {})
     return { patterns: asked.map((head) => triangle(scoresOf(...head))), compared: [] };
   });
   return port;
+}
+
+/** The sample before its heads are computed; `compute` tells of layers up to one, and at the last one that it is done. */
+export function sampleLongPort(size: Partial<SampleSize> = {}): {
+  port: FakePort<Traits>;
+  compute: (layers: number) => void;
+} {
+  const port = samplePort(size);
+  const { thumbnails, limits, score_values, n_layers, n_heads } = port.traits;
+  const each = thumbnails.data.length / n_layers;
+  const empty = {
+    complete: false,
+    thumbnails: { ...thumbnails, data: new Uint8Array(thumbnails.data.length) },
+    score_values: { ...score_values, data: score_values.data.slice().fill(Number.NaN) },
+  };
+  port.update(empty);
+  let told: ((value: ThumbnailsProgress) => void) | undefined;
+  let done: (answer: object) => void = () => undefined;
+  let first = 0;
+  port.answer("thumbnails", (_, { onProgress }) => {
+    told = onProgress;
+    first = 0;
+    return new Promise((resolve) => {
+      done = resolve;
+    });
+  });
+  const compute = (layers: number) => {
+    if (layers === n_layers) {
+      port.update({ complete: true, thumbnails, limits, score_values });
+      done({});
+      return;
+    }
+    const known = score_values.data.map((value, at) =>
+      Math.floor(at / n_heads) % n_layers < layers ? value : Number.NaN,
+    );
+    told?.({
+      ...{ layers, first, limits },
+      thumbnails: {
+        dtype: "uint8",
+        shape: [layers - first, ...thumbnails.shape.slice(1)],
+        data: thumbnails.data.slice(first * each, layers * each),
+      },
+      score_values: { ...score_values, data: known },
+    });
+    first = layers;
+  };
+  return { port, compute };
 }
 
 /** A whole matrix as the wire carries it: its lower triangle, row by row. */

@@ -5,7 +5,7 @@ import { DETACHED, RequestError } from "../../core/port";
 import { fixturePort } from "../../test/fixture";
 import type { Scene } from "../../test/scenes";
 import { attention } from ".";
-import { IOI_TOKENS, sampleDifferencePort, samplePort, sampleScoresPort } from "./sample";
+import { IOI_TOKENS, sampleDifferencePort, sampleLongPort, samplePort, sampleScoresPort } from "./sample";
 import type { Traits } from "./traits";
 
 const LONG_TOKENS = [0, 1, 2, 3, 4].flatMap(() => [...IOI_TOKENS, ".\n"]);
@@ -29,6 +29,12 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     });
     port.update({ position: 100 });
     show("attention", attention, port);
+  },
+  "attention-computing": (_, show) => {
+    const { port, compute } = sampleLongPort({ tokens: LONG_TOKENS, block: 3 });
+    port.update({ score: "induction", position: 60 });
+    show("attention", attention, port);
+    setTimeout(() => compute(13), 100);
   },
   "attention-tinted": (_, show) => {
     const port = fixturePort<Traits>(recorded);

@@ -36,6 +36,7 @@ export function thumbnailValues(
   return {
     size,
     exact: false,
+    missing: array.data.subarray(head * rows * cols, (head + 1) * rows * cols).every((byte) => byte === 0),
     weight: (destination, source) => {
       const at = (head * rows + Math.floor(destination / block)) * cols + Math.floor(source / block);
       const byte = array.data[at] ?? 0;

@@ -172,6 +172,7 @@ function weightOf({ direction, pattern, causal, token }: TokenStripProps, other:
 
 /** Where the strip's token attends to (or is attended by) most. */
 function sentence(props: TokenStripProps, token: number): string {
+  if (props.pattern.missing) return "This head is not computed yet.";
   const strip = { ...props, token };
   let [most, largest] = [token, 0];
   for (let other = 0; other < props.tokens.length; other++) {

@@ -20,6 +20,8 @@ export interface Traits {
   alternatives: string[][];
   n_layers: number;
   n_heads: number;
+  /** False: the heads are still to be computed (`thumbnails {}`), and have no values yet. */
+  complete: boolean;
   /** [layer, head, destination, source]; 1 to 255 from one of the head's limits to the other, 0 for no value. */
   thumbnails: NdArray<"uint8">;
   /** Tokens a thumbnail pixel; above 1 a pixel is the largest value of its block. */
@@ -42,6 +44,18 @@ export interface Traits {
   /** The locked token. */
   position: number | null;
   interventions: Intervention[];
+}
+
+/** What the kernel tells while it answers `thumbnails {}`; at its end it has set the traits. */
+export interface ThumbnailsProgress {
+  /** How many layers have been read. */
+  layers: number;
+  /** Those from `first` to the last of them: [layer, head, destination, source]. */
+  first: number;
+  thumbnails: NdArray<"uint8">;
+  /** Of all heads, as the traits. */
+  limits: NdArray<"float32">;
+  score_values: NdArray<"float32">;
 }
 
 /** The answer to `patterns {heads}`: of each the lower triangle, row by row; of what it is compared with another, or none. */

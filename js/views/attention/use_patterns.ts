@@ -25,10 +25,11 @@ export interface ShownPatterns {
 }
 
 export function usePatterns(port: Port<Traits>, traits: Traits, heads: readonly Head[]): ShownPatterns {
-  const { tokens, thumbnails, thumbnail_block } = traits;
+  const { tokens, thumbnails, thumbnail_block, complete } = traits;
   const request = useRequest<PatternsAnswer, Traits>(port, "patterns");
   const known = useSignal<ReadonlyMap<string, Whole>>(new Map());
-  const missing = heads.filter((head) => known.value.get(String(head))?.of !== thumbnails);
+  // While the heads are computed, whole ones would wait for that too.
+  const missing = heads.filter((head) => complete && known.value.get(String(head))?.of !== thumbnails);
   const ask = async () => {
     const answer = await request.send({ heads: missing });
     if (answer) known.value = withAnswer(known.peek(), thumbnails, tokens.length, missing, answer);

@@ -1,5 +1,5 @@
 /** How far the sweep is, and its one button: Stop while it runs, Run when cells are missing. */
-import { Button } from "../../core/components";
+import { Button, ProgressBar } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { countCells, type Sweep } from "./sweep";
 
@@ -9,7 +9,9 @@ export function SweepLine({ sweep, finished }: { sweep: Sweep; finished: boolean
   const { total, missing } = countCells(sweep.table.value);
   return (
     <div class="mw-sweep">
-      {(running || missing > 0) && <Bar done={total - missing} total={total} />}
+      {(running || missing > 0) && (
+        <ProgressBar label="Cells computed" done={total - missing} total={total} />
+      )}
       <span class={missing > 0 && !running ? undefined : "mw-muted"}>
         {finished ? finishedText(total, missing) : sweepText(total, missing, running, live)}
       </span>
@@ -32,19 +34,4 @@ function sweepText(total: number, missing: number, running: boolean, live: boole
   if (missing === 0) return `all ${total} cells computed`;
   if (live) return `Stopped at ${total - missing} of ${total} cells`;
   return `${missing} of ${total} cells are not computed; that takes a running kernel.`;
-}
-
-function Bar({ done, total }: { done: number; total: number }) {
-  return (
-    <div
-      class="mw-sweep-bar"
-      role="progressbar"
-      aria-label="Cells computed"
-      aria-valuemin={0}
-      aria-valuemax={total}
-      aria-valuenow={done}
-    >
-      <div style={{ width: `${total > 0 ? (100 * done) / total : 0}%` }} />
-    </div>
-  );
 }
