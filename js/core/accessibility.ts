@@ -44,6 +44,13 @@ export function clampCell({ row, col }: Cell, { rows, cols, triangular }: GridBo
   return { row: inRow, col: Math.max(0, Math.min(lastCol, col)) };
 }
 
+/** What has the focus, also where the host draws pictures in a shadow tree, as marimo does. */
+export function focusedElement(): HTMLElement | null {
+  let found = document.activeElement;
+  while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
+  return found instanceof HTMLElement ? found : null;
+}
+
 /** Unique over all pictures in the page and over reloads; `crypto.randomUUID` is missing on plain-HTTP hubs. */
 export function uniqueId(): string {
   const words = crypto.getRandomValues(new Uint32Array(2));

@@ -142,7 +142,7 @@ function place(list: HTMLElement, button: HTMLElement): void {
 
 function walk(event: KeyboardEvent, list: HTMLElement | null, button: HTMLElement | null): void {
   const items = [...(list?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
-  const at = items.indexOf(document.activeElement as HTMLElement);
+  const at = items.findIndex((item) => item.matches(":focus"));
   const to: Record<string, number> = {
     ArrowDown: (at + 1) % items.length,
     ArrowUp: (at + items.length - 1) % items.length,

@@ -1,4 +1,5 @@
 /** Files for the reader, and text for the clipboard; nothing of it leaves the machine. */
+import { focusedElement } from "./accessibility";
 
 export function saveFile(name: string, content: Blob): void {
   const url = URL.createObjectURL(content);
@@ -25,7 +26,7 @@ export async function copyText(text: string): Promise<boolean> {
 
 /** The old way, which also works where a notebook is served without TLS from another machine. */
 function copyBySelection(text: string): boolean {
-  const before = document.activeElement;
+  const before = focusedElement();
   const field = document.createElement("textarea");
   field.value = text;
   field.style.cssText = "position: fixed; opacity: 0";
@@ -38,7 +39,7 @@ function copyBySelection(text: string): boolean {
     copied = false;
   }
   field.remove();
-  if (before instanceof HTMLElement) before.focus();
+  before?.focus();
   return copied;
 }
 

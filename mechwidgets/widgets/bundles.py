@@ -46,17 +46,17 @@ def module(kind: str) -> str | Path:
     if _is_edited() and whole.is_file():
         # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made.
         return whole
-    names = ["loader"] if hosts_know_models() else ["core", kind, "loader"]
+    names = ["loader"] if _is_shared() else ["core", kind, "loader"]
     return "".join([*(_read(name) for name in names), f"export default mechwidgets.load({json.dumps(kind)});\n"])
 
 
 def bundles(kind: str) -> list[Bundle]:
     """The models from which the page takes a picture's code, in the order in which it runs them; none if the picture has it all."""
-    return [_bundle(name) for name in ("core", kind)] if hosts_know_models() else []
+    return [_bundle(name) for name in ("core", kind)] if _is_shared() else []
 
 
-def hosts_know_models() -> bool:
-    """Whether pictures can ask the notebook program for other models of the kernel, as ipywidgets has it; in marimo they cannot."""
+def _is_shared() -> bool:
+    """Whether pictures can share models; marimo takes a cell's models away when the cell runs again, whoever else refers to them."""
     marimo = sys.modules.get("marimo")
     return not (marimo and marimo.running_in_notebook())
 

@@ -61,7 +61,8 @@ class JupyterServer:
         """Start the server, and return once it answers."""
         self.root.mkdir(parents=True)
         self._write_settings()
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--LabApp.expose_app_in_browser=True"]
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser"]
+        command += [f"--{app}.expose_app_in_browser=True" for app in ("LabApp", "JupyterNotebookApp")]
         command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"]
         command += [f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -157,6 +158,7 @@ class Lab:
         scale: float = 1,
         width: int = 1280,
         height: int = 1000,
+        app: str = "lab",
     ) -> Iterator[NotebookPage]:
         """Open a new notebook in a browser of its own, and run it.
 
@@ -167,10 +169,12 @@ class Lab:
             scale: device pixels for each CSS pixel.
             width: of the window, in CSS pixels.
             height: of the window, in CSS pixels.
+            app: "lab", or "notebook" for Notebook 7.
         """
         name = f"test-{secrets.token_hex(4)}.ipynb"
         _write_notebook(cells, self.server.root / name)
-        with self.open_page(f"tree/{name}", scale=scale, width=width, height=height) as page:
+        path = f"tree/{name}" if app == "lab" else name
+        with self.open_page(path, scale=scale, width=width, height=height, app=app) as page:
             page.wait_for_kernel()
             page.set_theme("JupyterLab Dark" if dark else "JupyterLab Light")  # the server remembers the last one
             if run:
@@ -179,9 +183,9 @@ class Lab:
 
     @contextmanager
     def open_page(
-        self, path: str = "", *, scale: float = 1, width: int = 1280, height: int = 1000
+        self, path: str = "", *, scale: float = 1, width: int = 1280, height: int = 1000, app: str = "lab"
     ) -> Iterator[NotebookPage]:
-        """Open JupyterLab in a new workspace, so that no earlier tab comes back; `path` as in `tree/x.ipynb`."""
+        """Open JupyterLab in a new workspace, so that no earlier tab comes back (`path` as in `tree/x.ipynb`), or a notebook in Notebook 7."""
         context = self._browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
         )
@@ -189,9 +193,9 @@ class Lab:
         page = NotebookPage(context.new_page())
         self.open_pages.append(page)
         before = {session["path"] for session in self.server.api("sessions")}
-        workspace = f"{self.server.url}/lab/workspaces/{secrets.token_hex(4)}"
+        folder = f"lab/workspaces/{secrets.token_hex(4)}" if app == "lab" else "notebooks"
         try:
-            page.goto(f"{workspace}/{path}?token={self.server.token}")
+            page.goto(f"{self.server.url}/{folder}/{path}?token={self.server.token}")
             yield page
             page.check()
         finally:

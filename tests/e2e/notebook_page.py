@@ -44,7 +44,7 @@ class NotebookPage:
         page.context.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", lambda socket: self.requests.append(socket.url))
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        page.on("pageerror", lambda error: self.page_errors.append(error.stack or str(error)))
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
