@@ -51,6 +51,7 @@ _PUBLIC = {
     "Selection": "mechwidgets.widgets.selection",
     "TokensView": "mechwidgets.widgets.tokens",
     "TopTokensView": "mechwidgets.widgets.top_tokens",
+    "Workbench": "mechwidgets.widgets.workbench",
 }
 
 # what a notebook shows as a picture, and its module
@@ -80,6 +81,7 @@ __all__ = [
     "SequenceLogProb",
     "TokensView",
     "TopTokensView",
+    "Workbench",
     "__version__",
     "ablate",
     "copying_score",
@@ -137,6 +139,7 @@ if TYPE_CHECKING:
     from mechwidgets.widgets.selection import Selection as Selection
     from mechwidgets.widgets.tokens import TokensView as TokensView
     from mechwidgets.widgets.top_tokens import TopTokensView as TopTokensView
+    from mechwidgets.widgets.workbench import Workbench as Workbench
 
 
 def __getattr__(name: str) -> Any:

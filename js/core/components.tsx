@@ -117,7 +117,7 @@ export function PromptForm({ fields, request }: { fields: readonly Field[]; requ
 }
 
 /** A prompt may have line breaks, which an <input> would drop; so Enter submits, and Shift+Enter breaks the line. */
-function submitOnEnter(event: KeyboardEvent): void {
+export function submitOnEnter(event: KeyboardEvent): void {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   if (event.currentTarget instanceof HTMLTextAreaElement) event.currentTarget.form?.requestSubmit();

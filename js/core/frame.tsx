@@ -77,7 +77,7 @@ export function preactView<Traits extends object>(
 ): View<Traits> {
   return (el, port, signal) => {
     const style = document.createElement("style");
-    style.textContent = styleText;
+    style.textContent = ofKind(styleText, viewRoot(el).dataset.view ?? "");
     el.before(style);
     const frame = makeFrame(el, port, signal);
     const fence = (
@@ -90,6 +90,11 @@ export function preactView<Traits extends object>(
     render(fence, el);
     return () => render(null, el);
   };
+}
+
+/** Style rules reach all of the page, where other kinds of pictures have other things of the same names. */
+function ofKind(styleText: string, kind: string): string {
+  return styleText.replace(/\.mechwidgets(?![\w-])/g, `.mechwidgets[data-view="${kind}"]`);
 }
 
 function makeFrame<Traits extends object>(el: HTMLElement, port: Port<Traits>, signal: AbortSignal): Frame {

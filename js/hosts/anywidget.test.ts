@@ -270,7 +270,7 @@ describe("a view inside a view", () => {
     );
     const [el, controller] = [document.createElement("div"), new AbortController()];
     await port.drawChild("IPY_MODEL_a", el, controller.signal);
-    expect(host.getWidget).toHaveBeenCalledWith("IPY_MODEL_a");
+    expect(host.getWidget).toHaveBeenCalledWith("anywidget:a");
     expect(render).toHaveBeenCalledWith({ el, signal: controller.signal });
     const late = port.drawChild("IPY_MODEL_b", el, controller.signal);
     controller.abort();

@@ -63,7 +63,8 @@ export function modelPort<Traits extends object>(
     request: (name, args, options) => requests.start(name, args, options ?? {}),
     async drawChild(reference, el, until) {
       if (!host) throw new Error("This notebook's anywidget shows no pictures inside others; 0.11 does.");
-      const child = await host.getWidget(reference);
+      // ipywidgets' way of referring, by which it also finds what a saved picture needs, in anywidget's words.
+      const child = await host.getWidget(reference.replace(/^IPY_MODEL_/, "anywidget:"));
       if (!until.aborted) await child.render({ el, signal: until });
     },
   };

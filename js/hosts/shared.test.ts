@@ -95,6 +95,15 @@ describe("a shared selection", () => {
     expect(ports[0]?.get("layer")).toBe(7);
   });
 
+  it("leaves alone what a view shares with nobody", async () => {
+    const { selection, ports } = await share({ ...TOKENS, _own_places: ["position"] });
+    selection.set("position", 2);
+    selection.set("layer", 2);
+    expect([ports[0]?.get("position"), ports[0]?.get("layer")]).toEqual([null, 2]);
+    ports[0]?.set("position", 1);
+    expect([ports[0]?.get("position"), selection.get("position")]).toEqual([1, 2]);
+  });
+
   it("can be another one, or none", async () => {
     const { selection, models, ports } = await share(HEADS);
     selection.set("layer", 7);

@@ -51,7 +51,7 @@ export class Shared {
   /** Whether the view's trait is a shared one now. */
   has(name: string): boolean {
     if (isOfInterventions(name)) return this.#interventions.shared !== null;
-    return isPlace(name) && this.#selection.shared !== null;
+    return isPlace(name) && !this.#named("_own_places", name) && this.#selection.shared !== null;
   }
 
   get(name: string): unknown {
@@ -87,7 +87,11 @@ export class Shared {
   }
 
   #isAlwaysChosen(name: Place): boolean {
-    const names: unknown = this.#model.get("_always_chosen");
+    return this.#named("_always_chosen", name);
+  }
+
+  #named(trait: string, name: Place): boolean {
+    const names: unknown = this.#model.get(trait);
     return Array.isArray(names) && names.includes(name);
   }
 

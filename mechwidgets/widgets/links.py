@@ -90,7 +90,7 @@ class SelectionLink:
 
     def __init__(self, links: Links, view: View, selection: Selection) -> None:
         self._view, self._selection = view, selection
-        self._names = [name for name in PLACES if view.has_trait(name)]
+        self._names = [name for name in PLACES if view.has_trait(name) and name not in view._own_places]
         # What picture and selection last agreed on: several places change one after the other, and are told together.
         self._known: dict[str, Any] = {name: getattr(view, name) for name in self._names}
         self._follow, self._lead = _weakly(links.follow, self), _weakly(links.lead, self)

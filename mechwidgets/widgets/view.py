@@ -78,8 +78,9 @@ class View(anywidget.AnyWidget):
     shared_interventions = traitlets.Instance(Interventions, allow_none=True).tag(sync=True, **widget_serialization)
     # Where the page finds its code.
     _bundles = traitlets.List(traitlets.Instance(bundles.Bundle)).tag(sync=True, **widget_serialization)
-    # The places where something is always chosen.
+    # The places where something is always chosen, and those that the picture shares with nobody.
     _always_chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    _own_places = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         # A subclass of a picture is the same kind; anywidget makes one for each instance.
@@ -98,8 +99,7 @@ class View(anywidget.AnyWidget):
             # traitlets tells nobody of a trait that is set while others are given at the beginning.
             traits["shared_interventions"] = traits["interventions"]
         super().__init__(**traits)
-        at_once = {"code": lambda _: {"code": self.to_code()}}
-        self._requests = Requests(self._handlers(), lock, self._turn, self.send, at_once)
+        self._requests = Requests(self._handlers(), lock, self._turn, self.send, self._at_once())
         self.on_msg(lambda _, content, __: self._requests.receive(content))
         if reruns := watched():
             reruns.made(self)
@@ -116,6 +116,10 @@ class View(anywidget.AnyWidget):
     def _handlers(self) -> Mapping[str, Handler]:
         """The requests that this picture may send, by name."""
         raise NotImplementedError
+
+    def _at_once(self) -> Mapping[str, Handler]:
+        """Those that change nothing and run no model, so that they wait for nothing."""
+        return {"code": lambda _: {"code": self.to_code()}}
 
     def to_code(self) -> str:
         """Python that draws this picture as it is now: its menu's "Copy as Python".

@@ -1,0 +1,4 @@
+import { define } from "../hosts/anywidget";
+import { workbench } from "../views/workbench";
+
+export default define("workbench", workbench);

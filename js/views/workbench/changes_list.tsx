@@ -1,0 +1,91 @@
+/** All interventions of the workbench: each can be switched off without being dropped. */
+import { useSignal } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
+import { Button, ErrorLine } from "../../core/components";
+import { useFrame } from "../../core/frame";
+import { interventionLabel, isSwitchOff } from "../../core/intervention";
+import type { Port } from "../../core/port";
+import { useRequest } from "../../core/request";
+import { copyText } from "../../core/save";
+import { switched, useEntries, without } from "./entries";
+import type { WorkbenchTraits } from "./traits";
+
+export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
+  const entries = useEntries(port);
+  const { live } = useFrame().capabilities.value;
+  const undo = useRequest<object, WorkbenchTraits>(port, "undo");
+  // Something that can be taken back, as far as this page knows.
+  const [changed, setChanged] = useState(false);
+  useEffect(() => {
+    if (entries.length > 0) setChanged(true);
+  }, [entries]);
+  return (
+    <fieldset class="mw-bench-changes-list" aria-label="Interventions">
+      {entries.length === 0 ? (
+        <span class="mw-muted">The model runs as it is.</span>
+      ) : (
+        <span class="mw-muted">Runs with</span>
+      )}
+      {entries.map(({ intervention, on }, index) => {
+        const name = `${interventionLabel(intervention)}${isSwitchOff(intervention) ? " off" : ""}`;
+        return (
+          <span key={index} class="mw-bench-change" data-on={on}>
+            <label class="mw-bench-check">
+              <input
+                type="checkbox"
+                checked={on}
+                disabled={!live}
+                onChange={() => port.set("entries", switched(entries, index))}
+              />
+              {name}
+            </label>
+            <button
+              type="button"
+              class="mw-bench-change-drop"
+              aria-label={`Drop ${name}`}
+              disabled={!live}
+              onClick={() => port.set("entries", without(entries, index))}
+            >
+              ×
+            </button>
+          </span>
+        );
+      })}
+      {live && (
+        <>
+          {changed && (
+            <Button label="Undo the last change" onClick={() => undo.send({})}>
+              Undo
+            </Button>
+          )}
+          {entries.length > 0 && <CopyChanges port={port} />}
+        </>
+      )}
+      <ErrorLine request={undo} />
+    </fieldset>
+  );
+}
+
+function CopyChanges({ port }: { port: Port<WorkbenchTraits> }) {
+  const frame = useFrame();
+  const note = useSignal("");
+  const copy = async () => {
+    note.value = "";
+    try {
+      const { code } = await port.request<{ code: string }>("changes_code", {}, { signal: frame.signal });
+      note.value = (await copyText(code)) ? "Copied" : "The browser does not let the page copy.";
+    } catch (error) {
+      note.value = error instanceof Error ? error.message : String(error);
+    }
+  };
+  return (
+    <>
+      <Button label="Copy the interventions as Python" onClick={copy}>
+        Copy as Python
+      </Button>
+      <span class="mw-muted" role="status">
+        {note.value}
+      </span>
+    </>
+  );
+}

@@ -1,0 +1,36 @@
+/** The list of interventions that all pictures share. */
+import type { Entry, Intervention } from "../../core/intervention";
+import type { Port } from "../../core/port";
+import { useTrait } from "../../core/trait";
+import type { WorkbenchTraits } from "./traits";
+
+/** None until the host has found the shared list. */
+export function useEntries(port: Port<WorkbenchTraits>): readonly Entry[] {
+  return useTrait(port, "entries").value ?? [];
+}
+
+export function isOn(entries: readonly Entry[], change: Intervention): boolean {
+  return entries.some((entry) => entry.on && isSame(entry.intervention, change));
+}
+
+/** The list with the change carried out, or no longer. */
+export function toggled(entries: readonly Entry[], change: Intervention): Entry[] {
+  const at = entries.findIndex((entry) => isSame(entry.intervention, change));
+  if (at < 0) return [...entries, { intervention: change, on: true }];
+  return entries[at]?.on ? without(entries, at) : switched(entries, at);
+}
+
+export function switched(entries: readonly Entry[], at: number): Entry[] {
+  return entries.map((entry, index) => (index === at ? { ...entry, on: !entry.on } : entry));
+}
+
+export function without(entries: readonly Entry[], at: number): Entry[] {
+  return entries.filter((_, index) => index !== at);
+}
+
+/** Of those that switch something off; other values are arrays, and the same only by chance. */
+function isSame(one: Intervention, other: Intervention): boolean {
+  const key = ({ site, layer, head, position, neuron = null, op, value }: Intervention) =>
+    JSON.stringify([site, layer, head, position, neuron, op, op === "zero" ? null : value]);
+  return key(one) === key(other);
+}
