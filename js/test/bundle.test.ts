@@ -12,6 +12,7 @@ import patterns from "../../tests/fixtures/patterns.json";
 import prediction from "../../tests/fixtures/prediction.json";
 import tokens from "../../tests/fixtures/tokens.json";
 import topTokens from "../../tests/fixtures/top_tokens.json";
+import workbench from "../../tests/fixtures/workbench.json";
 import { painted, until } from "./dom";
 import { FakeModel } from "./fake_model";
 import { type Fixture, withBytes } from "./fixture";
@@ -36,6 +37,8 @@ const FIXTURES: Record<string, Fixture> = {
   prediction,
   tokens,
   top_tokens: topTokens,
+  // What is in it is the host's to draw.
+  workbench: { ...workbench, traits: { ...workbench.traits, panels: [], views: {} } },
 };
 const REFERENCES_TEXT = ["IPY_MODEL_core", "IPY_MODEL_view"];
 const REFERENCES = { _bundles: REFERENCES_TEXT };
@@ -183,7 +186,7 @@ async function expectDrawn(module: WidgetModule, kind: string, model: FakeModel)
   const root = el.querySelector<HTMLElement>(".mechwidgets");
   expect(root?.dataset.view).toBe(kind);
   expect(root?.querySelector('[role="alert"]')).toBeNull();
-  expect(root?.querySelector(':is([role="grid"] canvas, [role="option"], tbody td)')).toBeTruthy();
+  expect(root?.querySelector(':is([role="grid"] canvas, [role="option"], tbody td, ol li)')).toBeTruthy();
   expect(root?.textContent).toContain(String(model.get("model_name")));
   for (const { id } of model.sent)
     model.receive({ kind: "mw-error", id, message: "no kernel", error_type: "Error" });

@@ -9,6 +9,7 @@ import { SCENES as patterns } from "../views/patterns/scenes";
 import { SCENES as prediction } from "../views/prediction/scenes";
 import { SCENES as tokens } from "../views/tokens/scenes";
 import { SCENES as topTokens } from "../views/top_tokens/scenes";
+import { SCENES as workbench } from "../views/workbench/scenes";
 
 export type Show = <Traits extends object>(kind: string, view: View<Traits>, port: Port<Traits>) => void;
 export type Scene = (host: HTMLElement, show: Show) => void;
@@ -22,4 +23,5 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ...prediction,
   ...tokens,
   ...topTokens,
+  ...workbench,
 };

@@ -17,6 +17,9 @@ from mechwidgets.widgets.patching import PatchingView
 from mechwidgets.widgets.prediction import PredictionView
 from mechwidgets.widgets.view import ModelView
 
+# Tokens that are tried as an answer.
+CANDIDATES = 100
+
 
 @dataclass(frozen=True)
 class WorkbenchQuestion:
@@ -59,17 +62,33 @@ class WorkbenchQuestion:
             if given and not corrupted:
                 check_answer(model, given, what, texts[-1])
         if corrupted:
-            answer = answer or _most_probable(model, tokens, wrong)
-            wrong = wrong or _most_probable(model, pair.corrupted, answer)
+            answer = answer or _most_probable(model, tokens, texts[-1], wrong)
+            wrong = wrong or _most_probable(model, pair.corrupted, texts[-1], answer)
         return cls(prompt, corrupted, answer, wrong, prepend_bos, texts, others)
 
 
-def _most_probable(model: HookedModel, tokens: torch.Tensor, other_than: str) -> str:
-    """The text of the next token that the model finds most probable, and that is another than this one."""
+def _most_probable(model: HookedModel, tokens: torch.Tensor, after: str, other_than: str) -> str:
+    """The most probable next token that can be said as a text, and that is another than this one.
+
+    Raises:
+        ValueError: none of the first hundred can.
+    """
     with torch.no_grad():
-        best = model(tokens)[0, -1].topk(2).indices.tolist()
-    texts = model.token_texts(best)
-    return texts[0] if texts[0] != other_than else texts[1]
+        logits = model(tokens)[0, -1]
+    ids = logits.topk(min(CANDIDATES, len(logits))).indices.tolist()
+    for token, text in zip(ids, model.token_texts(ids), strict=True):
+        if text != other_than and _is_said_by(model, token, text, after):
+            return text
+    raise ValueError(
+        "What the model finds most probable cannot be written as a text. Give the answer and the wrong one."
+    )
+
+
+def _is_said_by(model: HookedModel, token: int, text: str, after: str) -> bool:
+    try:
+        return check_answer(model, text, after=after) == token
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

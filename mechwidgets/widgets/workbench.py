@@ -20,6 +20,10 @@ from mechwidgets.widgets.selection import Selection
 from mechwidgets.widgets.typed import check_typed
 from mechwidgets.widgets.view import Answer, ModelView, RefusedError, refusing
 
+_PLACES = ("layer", "head", "position")
+# What all pictures have in common is not a panel's own.
+_SHARED = (*_PLACES, "interventions")
+
 FIRST_PANELS = ("prediction", "attribution", "attention")
 
 
@@ -96,8 +100,12 @@ class Workbench(ModelView, kind="workbench"):
         if settings.get("selection") is None:
             settings["selection"] = Selection()
             self._own.append(settings["selection"])
+        # A selection of its own begins with nothing, and the workbench would follow it.
+        places = {name: settings.pop(name) for name in _PLACES if name in settings}
         super().__init__(model, inputs, panels=[], interventions=shared, **settings)
         try:
+            for name, value in places.items():
+                setattr(self, name, value)
             self.panels = list(panels)
         except BaseException:
             self.close()
@@ -253,7 +261,3 @@ class Workbench(ModelView, kind="workbench"):
             with refusing():
                 check_range(name, value, sizes[name])
         return value
-
-
-# What all pictures have in common is not a panel's own.
-_SHARED = ("layer", "head", "position", "interventions")

@@ -61,6 +61,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         neurons="Dimension",
         model_name=model.cfg.model_name,
     )
+    bench = mw.Workbench(model, CLEAN, CORRUPTED, panels=("prediction", "attribution", "attention", "patching"))
     questions: dict[View, list[tuple[str, dict[str, Any]]]] = {
         attention: [
             ("patterns", {"heads": [[23, 3]]}),
@@ -78,6 +79,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         patterns: [("pattern", {"sample": 0, "head": 3})],
         tokens: [],
         top_tokens: [],
+        bench: [("check", {"prompt": CLEAN, "corrupted": CORRUPTED, "answer": "", "wrong": ""})],
     }
     return {
         view.kind: {"traits": traits(view), "replies": [reply(view, *one) for one in asked]}
@@ -110,7 +112,11 @@ def results(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
 
 def traits(view: View) -> dict[str, Any]:
     """The traits that a picture declares itself, as JSON."""
-    return {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
+    state = {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
+    if isinstance(view, mw.Workbench):
+        # what a picture is called in a kernel is another name each time
+        state["views"] = {kind: f"IPY_MODEL_{kind}" for kind in state["views"]}
+    return state
 
 
 # What the host and the frame of a picture read, and the picture itself does not know.
@@ -125,7 +131,8 @@ def own_traits(view: type[View]) -> list[str]:
 
 def reply(view: View, name: str, args: dict[str, Any]) -> dict[str, Any]:
     """A request and the kernel's answer."""
-    return {"name": name, "args": args, "value": to_json(view._handlers()[name](Mock(spec=Request), **args))}
+    handlers = {**view._handlers(), **view._at_once()}
+    return {"name": name, "args": args, "value": to_json(handlers[name](Mock(spec=Request), **args))}
 
 
 def to_json(value: Any) -> Any:

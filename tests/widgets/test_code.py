@@ -31,6 +31,7 @@ STATES = {
     mw.LogitLensView: {"color_by": "entropy", "position": 1, "prepend_bos": True},
     mw.PatchingView: {"scale": "raw", "site": "z", "layer": 1},
     mw.PredictionView: {"position": 2, "interventions": [mw.ablate(head=(1, 2))]},
+    mw.Workbench: {"layer": 1, "panels": ["logit_lens", "prediction"], "interventions": [mw.ablate(head=(1, 2))]},
 }
 
 

@@ -25,6 +25,7 @@ VIEWS = {
         mw.PredictionView,
         mw.TokensView,
         mw.TopTokensView,
+        mw.Workbench,
     )
 }
 JS = Path(__file__).parent.parent.parent / "js"

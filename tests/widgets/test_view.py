@@ -22,6 +22,7 @@ ARGUMENTS = {
     mw.LogitLensView: {"prompt": PROMPT},
     mw.PatchingView: PAIR,
     mw.PredictionView: {"prompt": PROMPT},
+    mw.Workbench: {"prompt": PROMPT},
 }
 COMPUTED = {
     mw.AttentionView: "thumbnails",
@@ -29,6 +30,7 @@ COMPUTED = {
     mw.LogitLensView: "tokens",
     mw.PatchingView: "results",
     mw.PredictionView: "distribution",
+    mw.Workbench: "views",
 }
 OUT_OF_RANGE = {
     mw.AttributionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
@@ -36,6 +38,7 @@ OUT_OF_RANGE = {
     mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.PatchingView: ("position", "Position 999 is out of range: there are 5, 0 to 4."),
     mw.PredictionView: ("position", "Position 999 is out of range: there are 6, 0 to 5."),
+    mw.Workbench: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
 }
 
 every_view = pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)

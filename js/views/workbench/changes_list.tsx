@@ -80,7 +80,7 @@ function CopyChanges({ port }: { port: Port<WorkbenchTraits> }) {
   };
   return (
     <>
-      <Button label="Copy the interventions as Python" onClick={copy}>
+      <Button label="Copy as Python: the interventions" onClick={copy}>
         Copy as Python
       </Button>
       <span class="mw-muted" role="status">

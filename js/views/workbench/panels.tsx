@@ -59,11 +59,13 @@ export function Panels({ port, request, onPairNeeded }: PanelsProps) {
       <ErrorLine request={request} />
       <div class="mw-bench-panels">
         {there.map((name) => (
-          <section
+          // biome-ignore lint/a11y/useSemanticElements: a fieldset is for controls
+          <div
             key={name}
+            role="group"
             class="mw-bench-panel"
             data-panel={name}
-            aria-label={NAMES[name] ?? name}
+            aria-label={`${NAMES[name] ?? name}: picture`}
             aria-busy={stale.includes(name) || !views[name]}
           >
             {stale.includes(name) && <p class="mw-bench-panel-note">Of the last prompt</p>}
@@ -74,7 +76,7 @@ export function Panels({ port, request, onPairNeeded }: PanelsProps) {
                 <span class="mw-spinner" aria-hidden="true" /> {NAMES[name] ?? name}: running the model…
               </p>
             )}
-          </section>
+          </div>
         ))}
       </div>
     </>

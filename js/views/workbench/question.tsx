@@ -11,6 +11,8 @@ import { useTrait } from "../../core/trait";
 import type { Field, Question, Typed, TypedPrompt, WorkbenchTraits } from "./traits";
 import { useTyped } from "./use_typed";
 
+/** Lines of a message that stand under each other, token by token. */
+const ALIGNED = /^(clean|corrupted)? {2,}/;
 /** As the kernel says them of what is typed. */
 const MOST_TOKENS = 400;
 
@@ -28,9 +30,9 @@ export function QuestionForm({ port, request, pair, onPair }: QuestionProps) {
   // What the kernel holds wins over an old draft.
   useEffect(() => setDraft({}), [JSON.stringify(asked)]);
   const question = { ...asked, ...draft, ...(pair ? {} : { corrupted: "" }) };
-  const read = useTyped(port, question);
+  const reading = useTyped(port, question);
   const held = useHeld(port);
-  const typed = read ?? (Object.keys(draft).length === 0 ? held : null);
+  const typed = reading.typed ?? (Object.keys(draft).length === 0 ? held : null);
   const { live } = useFrame().capabilities.value;
   const pending = request.pending.value;
   const problems = typed?.problems ?? {};
@@ -41,7 +43,7 @@ export function QuestionForm({ port, request, pair, onPair }: QuestionProps) {
   const submit = (event: Event) => {
     event.preventDefault();
     if (pending) request.abort();
-    else if (Object.keys(problems).length === 0) request.send(question);
+    else if (!reading.isCurrent || Object.keys(problems).length === 0) request.send(question);
   };
   const resolved = { answer: useTrait(port, "answer_text").value, wrong: useTrait(port, "wrong_text").value };
   return (
@@ -158,8 +160,12 @@ function TextField({
       </label>
       {children}
       {problem && (
-        <div class="mw-error mw-code" id={id}>
-          {problem}
+        <div class="mw-error" id={id}>
+          {problem.split("\n").map((line, at) => (
+            <div key={at} class={ALIGNED.test(line) ? "mw-code mw-bench-aligned" : undefined}>
+              {line}
+            </div>
+          ))}
         </div>
       )}
     </div>

@@ -7,8 +7,14 @@ import type { Question, Typed, WorkbenchTraits } from "./traits";
 /** Between a key and the question to the kernel. */
 const PAUSE_MS = 120;
 
-/** null until the kernel has read it, and where there is no kernel. */
-export function useTyped(port: Port<WorkbenchTraits>, question: Question): Typed | null {
+export interface Reading {
+  /** null until the kernel has read anything, and where there is no kernel. */
+  readonly typed: Typed | null;
+  /** Whether it is of what is in the fields now, or of what was there some keys ago. */
+  readonly isCurrent: boolean;
+}
+
+export function useTyped(port: Port<WorkbenchTraits>, question: Question): Reading {
   const frame = useFrame();
   const { live } = frame.capabilities.value;
   const key = JSON.stringify(question);
@@ -32,5 +38,5 @@ export function useTyped(port: Port<WorkbenchTraits>, question: Question): Typed
     };
   }, [port, frame, key, live]);
   // What was found of the text before the last key is still nearly right, and better than a line that jumps.
-  return live ? (found?.typed ?? null) : null;
+  return { typed: live ? (found?.typed ?? null) : null, isCurrent: found?.key === key };
 }
