@@ -11,7 +11,6 @@ export interface Traits {
   answer: string;
   /** As given; "" for none or, with a corrupted prompt, the most probable after it. */
   wrong: string;
-  prepend_bos: boolean | null;
   /** With a corrupted prompt, the answers that are asked about; otherwise "". */
   answer_text: string;
   wrong_text: string;
