@@ -112,7 +112,7 @@ async function buildWhole() {
   const texts = await buildPictures();
   const [core, loader] = [texts.get("core"), texts.get("loader")];
   for (const [kind, text] of texts) {
-    if (text === core || text === loader) continue;
+    if (["core", "loader", "page", "document"].includes(kind)) continue;
     // As mechwidgets/widgets/bundles.py puts a module together.
     write(join(WHOLE, `${kind}.js`), `${core}${text}${loader}export default mechwidgets.load("${kind}");\n`);
   }

@@ -37,7 +37,8 @@ export async function buildScripts(root) {
     entryPoints: entries(root),
     outdir: root,
     format: "cjs",
-    plugins: [inlineCss, shareAllBut(["entries", "views"], join(root, "js"), shared)],
+    define: { REGISTRY: JSON.stringify(REGISTRY) },
+    plugins: [inlineCss, shareAllBut(["entries", "views", "document"], join(root, "js"), shared)],
   });
   const core = await esbuild.build({
     ...options,
@@ -52,6 +53,12 @@ export async function buildScripts(root) {
     globalName: "mechwidgets",
     define: { REGISTRY: JSON.stringify(REGISTRY) },
   });
+  const page = await esbuild.build({
+    ...options,
+    entryPoints: [join(root, "js", "hosts", "page.ts")],
+    format: "iife",
+    define: { REGISTRY: JSON.stringify(REGISTRY) },
+  });
   const texts = new Map([
     ["core", wrapCore(textOf(core))],
     ...views.outputFiles.map(({ path, text }) => [
@@ -59,10 +66,11 @@ export async function buildScripts(root) {
       wrapView(basename(path, ".js"), text),
     ]),
     ["loader", textOf(loader)],
+    ["page", textOf(page)],
   ]);
   return {
     texts: named(texts),
-    inputs: [views, core, loader].flatMap(({ metafile }) => Object.keys(metafile.inputs)),
+    inputs: [views, core, loader, page].flatMap(({ metafile }) => Object.keys(metafile.inputs)),
   };
 }
 
@@ -76,7 +84,8 @@ function entries(root) {
 
 /** An esbuild plugin: what lies outside of these folders of `home` is left to be required, and noted in `shared`. */
 function shareAllBut(folders, home, shared) {
-  const isOwn = (path) => folders.includes(relative(home, path).split(sep)[0]);
+  // What Python and a view both read is the view's own.
+  const isOwn = (path) => folders.includes(relative(home, path).split(sep)[0]) || path.endsWith(".json");
   return {
     name: "shared-code",
     setup(build) {

@@ -17,7 +17,7 @@ import mechwidgets
 
 ROOT = Path(__file__).parents[1]
 KINDS = {path.stem for path in (ROOT / "js" / "entries").glob("*.ts")}
-SCRIPTS = {"core", "loader", *KINDS}
+SCRIPTS = {"core", "loader", "page", *KINDS}
 EXTENSION = "mechwidgets-{version}.data/data/share/jupyter/labextensions/mechwidgets"
 NOT_COPIED = (".git", ".venv", "node_modules", "dist", "test-results", "__pycache__", ".*_cache", ".hypothesis")
 

@@ -1,6 +1,7 @@
 /** The interventions under which the model ran, each to be undone; and whether the numbers are of them yet. */
+
+import { titleOf, useAnswers } from "./answers";
 import { Button } from "./components";
-import { useFrame } from "./frame";
 import { type Intervention, interventionLabel } from "./intervention";
 
 export interface ChangesProps {
@@ -9,22 +10,26 @@ export interface ChangesProps {
 }
 
 export function Changes({ interventions, onChange }: ChangesProps) {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   if (interventions.length === 0) return null;
   return (
     <div class="mw-changes">
       <span class="mw-muted">changed</span>
-      {interventions.map((change, index) => (
-        <Button
-          key={index}
-          label={`Undo ${interventionLabel(change)}`}
-          title="Undo"
-          disabled={!live}
-          onClick={() => onChange(interventions.filter((_, other) => other !== index))}
-        >
-          {interventionLabel(change)} ×
-        </Button>
-      ))}
+      {interventions.map((change, index) => {
+        const others = interventions.filter((_, other) => other !== index);
+        const usable = answers.with({ interventions: others });
+        return (
+          <Button
+            key={index}
+            label={`Undo ${interventionLabel(change)}`}
+            title={titleOf(usable, "Undo")}
+            disabled={!usable}
+            onClick={() => onChange(others)}
+          >
+            {interventionLabel(change)} ×
+          </Button>
+        );
+      })}
     </div>
   );
 }

@@ -1,6 +1,7 @@
 /** The parts that all views are put together from: header, buttons, prompt form, legend, status line. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { titleOf, useAnswers } from "./answers";
 import { type ColourMap, gradient } from "./colour";
 import { formatNumber } from "./format";
 import { useFrame } from "./frame";
@@ -23,7 +24,7 @@ export interface HeaderProps {
 
 export function Header({ name, modelName, title, badge, children }: HeaderProps) {
   const frame = useFrame();
-  const { detached } = frame.capabilities.value;
+  const { detached, recorded } = frame.capabilities.value;
   const busy = frame.requests.value.some((request) => request.pending.value);
   const modified = useModified();
   return (
@@ -36,8 +37,15 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
         </span>
       )}
       {detached && (
-        <span class="mw-badge" title="Run the cell again to get a picture that answers.">
-          kernel gone: run the cell again
+        <span
+          class="mw-badge"
+          title={
+            recorded
+              ? "What is shown is of other inputs: for these, nothing was recorded when the page was made."
+              : "Run the cell again to get a picture that answers."
+          }
+        >
+          {recorded ? "needs a running kernel" : "kernel gone: run the cell again"}
         </span>
       )}
       {busy && <span class="mw-spinner" aria-hidden="true" />}
@@ -76,7 +84,7 @@ export interface Field {
 
 /** One or more text fields that are sent together: `request` gets {name: text, …}. Its error shows below. */
 export function PromptForm({ fields, request }: { fields: readonly Field[]; request: UsedRequest<unknown> }) {
-  const { live } = useFrame().capabilities.value;
+  const { live, any } = useAnswers();
   const [draft, setDraft] = useState<Readonly<Record<string, string>>>({});
   // What the kernel holds wins over an old draft.
   useEffect(() => setDraft({}), [JSON.stringify(fields)]);
@@ -98,6 +106,7 @@ export function PromptForm({ fields, request }: { fields: readonly Field[]; requ
               rows={1}
               value={draft[name] ?? value}
               readOnly={pending || !live}
+              title={titleOf(live || !any)}
               spellcheck={false}
               autocomplete="off"
               onInput={(event) => setDraft({ ...draft, [name]: event.currentTarget.value })}
@@ -105,8 +114,8 @@ export function PromptForm({ fields, request }: { fields: readonly Field[]; requ
             />
           </label>
         ))}
-        {live && (
-          <button class="mw-button" type="submit" aria-busy={pending}>
+        {any && (
+          <button class="mw-button" type="submit" aria-busy={pending} disabled={!live} title={titleOf(live)}>
             {pending ? "Stop" : "Run"}
           </button>
         )}

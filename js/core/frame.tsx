@@ -133,7 +133,7 @@ function makeFrame<Traits extends object>(el: HTMLElement, port: Port<Traits>, s
 
 /** Copied, because a host may answer with one object that it keeps up to date. */
 function readCapabilities({ capabilities }: Port<object>): Capabilities {
-  return { live: capabilities.live, detached: capabilities.detached };
+  return { live: capabilities.live, detached: capabilities.detached, recorded: capabilities.recorded };
 }
 
 function viewState(capabilities: Capabilities, requests: readonly RequestHandle[]): ViewState {

@@ -94,13 +94,15 @@ function menuItems(frame: Frame, modelName: string, note: Signal<string>): Item[
       ? `Copied ${what}`
       : "The browser does not let the page copy. Save a file instead.";
   };
-  const { live } = frame.capabilities.value;
+  const { live, recorded } = frame.capabilities.value;
   const tables = frame.tables.value;
   const which = ({ name: title }: TableSource) => (tables.length > 1 ? `: ${title}` : "");
   return [
     {
       text: "Copy as Python",
-      ...(live ? {} : { refused: "The kernel that knows the Python is gone. Run the cell again." }),
+      ...(live || recorded
+        ? {}
+        : { refused: "The kernel that knows the Python is gone. Run the cell again." }),
       run: async () => copy(await pythonOf(frame), "as Python"),
     },
     {

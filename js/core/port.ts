@@ -3,8 +3,18 @@
 export interface Capabilities {
   /** A kernel answers requests. */
   readonly live: boolean;
-  /** There was a kernel, and it is gone. */
+  /** What the picture shows is not what it is asked for, and nobody is there to answer: a kernel that is gone, or one that never was. */
   readonly detached: boolean;
+  /** There is no kernel, but what one has answered before. */
+  readonly recorded?: Recorded | undefined;
+}
+
+/** What a document can answer. */
+export interface Recorded {
+  /** Whether this request would be answered now. */
+  answers(name: string, args: object): boolean;
+  /** Whether it has what the picture shows with these inputs in place of those that it has now. */
+  shows(inputs: object): boolean;
 }
 
 /** How far a request has come; `unanswered`: the kernel has not even acknowledged it, and it keeps waiting. */

@@ -1,6 +1,7 @@
 /** One of a list, by name. */
 import { useMemo } from "preact/hooks";
 import { uniqueId } from "./accessibility";
+import { titleOf } from "./answers";
 
 export interface SelectProps<Value extends string> {
   label: string;
@@ -8,10 +9,15 @@ export interface SelectProps<Value extends string> {
   value: Value;
   onChange: (value: Value) => void;
   disabled?: boolean;
+  /** Whether somebody says what there is for a value; by itself all are. */
+  isAnswered?: (value: Value) => boolean;
 }
 
 export function Select<Value extends string>(props: SelectProps<Value>) {
-  const { label, options, value, onChange, disabled } = props;
+  const { label, options, value, onChange, disabled, isAnswered } = props;
+  const usable = (one: Value) => one === value || (isAnswered?.(one) ?? true);
+  const none =
+    disabled || (options.length > 1 && !options.some((one) => one.value !== value && usable(one.value)));
   const id = useMemo(uniqueId, []);
   return (
     <span class="mw-selector">
@@ -21,7 +27,8 @@ export function Select<Value extends string>(props: SelectProps<Value>) {
       <select
         id={id}
         class="mw-input"
-        disabled={disabled}
+        disabled={none}
+        title={titleOf(!none)}
         value={value}
         onChange={(event) => {
           const chosen = options[event.currentTarget.selectedIndex];
@@ -29,7 +36,7 @@ export function Select<Value extends string>(props: SelectProps<Value>) {
         }}
       >
         {options.map((option) => (
-          <option key={option.value} value={option.value}>
+          <option key={option.value} value={option.value} disabled={!usable(option.value)}>
             {option.text}
           </option>
         ))}

@@ -4,17 +4,20 @@ import { uniqueId } from "../core/accessibility";
 import { decodeArrays } from "../core/arrays";
 import { mount, type View } from "../core/mount";
 import { type Capabilities, DETACHED, type Port, RequestError, type RequestOptions } from "../core/port";
-import { listen, oncePerTask } from "./model";
-import { Shared } from "./shared";
+import { listen } from "./model";
+import { traitPort } from "./traits";
 
 /** How long the kernel may take to acknowledge a request before the picture says so. */
 const ACKNOWLEDGE_MS = 5000;
 const DETACHED_MESSAGE =
   "The kernel that drew this picture is gone. Run the cell again to get one that answers.";
 
-/** The module that anywidget loads: a view bound to the model in the kernel. */
+/** The module that anywidget loads: a view bound to the model in the kernel; or to what else a page has for it. */
 export function define<Traits extends object>(kind: string, view: View<Traits>) {
   return {
+    draw(el: HTMLElement, port: Port<Traits>, signal: AbortSignal): void {
+      mount(el, kind, view, port, signal);
+    },
     render({ model, el, signal, host }: RenderProps): () => void {
       // A host older than anywidget 0.11 gives no signal and calls the function returned here.
       const ended = new AbortController();
@@ -32,32 +35,10 @@ export function modelPort<Traits extends object>(
 ): Port<Traits> {
   const connection = new Connection(model, signal);
   const requests = new Requests(model, connection, signal);
-  /** The decoded form of each value that held arrays, so that an unchanged value stays the same object. */
-  const decoded = new WeakMap<object, unknown>();
-  const saveSoon = oncePerTask(() => model.save_changes());
-  const shared = new Shared(model, signal);
   return {
+    ...traitPort<Traits>(model, signal),
     get capabilities() {
       return connection.capabilities;
-    },
-    get<Name extends keyof Traits & string>(name: Name): Traits[Name] {
-      if (shared.has(name)) return shared.get(name) as Traits[Name];
-      const raw: unknown = model.get(name);
-      if (typeof raw !== "object" || raw === null) return raw as Traits[Name];
-      if (!decoded.has(raw)) decoded.set(raw, decodeArrays(raw));
-      return decoded.get(raw) as Traits[Name];
-    },
-    set(name, value) {
-      if (shared.has(name)) {
-        shared.set(name, value);
-        return;
-      }
-      model.set(name, value);
-      saveSoon();
-    },
-    on(name, listener, until) {
-      listen(model, `change:${name}`, () => listener(), until);
-      shared.on(name, listener, until);
     },
     onCapabilities: (listener, until) => connection.listen(listener, until),
     request: (name, args, options) => requests.start(name, args, options ?? {}),

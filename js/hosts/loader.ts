@@ -48,7 +48,9 @@ function registry(): Registry {
 /** In the order in which the picture names them: what they share, then its own. */
 async function loadScripts(kind: string, model: AnyModel): Promise<void> {
   const references: unknown = model.get("_bundles");
-  const names = ["core", kind];
+  // A document draws pictures of several kinds itself.
+  const others: unknown = model.get("_kinds");
+  const names = ["core", ...(Array.isArray(others) ? others.map(String) : []), kind];
   for (const [i, name] of names.entries()) {
     await once(name, async () => run(await textOf(model, Array.isArray(references) ? references[i] : null)));
   }

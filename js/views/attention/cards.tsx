@@ -1,4 +1,5 @@
 /** Heads enlarged side by side: the chosen one, and those that are kept beside it. */
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button, Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { useFrame } from "../../core/frame";
@@ -30,11 +31,13 @@ export interface CardProps {
   onEnter: () => void;
   onKeep: () => void;
   onToggle: () => void;
+  /** Somebody says what that changes. */
+  canToggle: boolean;
 }
 
 export function HeadCard(props: CardProps) {
-  const { traits, head, pattern, tokens, off, kept, alone, onToggle } = props;
-  const { live } = useFrame().capabilities.value;
+  const { traits, head, pattern, tokens, off, kept, alone, onToggle, canToggle } = props;
+  const { any } = useAnswers();
   const theme = useFrame().theme.value;
   const name = headName(...head);
   const range = headRange(traits, head);
@@ -52,7 +55,11 @@ export function HeadCard(props: CardProps) {
         <strong>Head {name}</strong>
         {off && <span class="mw-muted">switched off</span>}
         <span class="mw-space" />
-        {live && <Button onClick={onToggle}>Switch head {off ? "on" : "off"}</Button>}
+        {any && (
+          <Button onClick={onToggle} disabled={!canToggle} title={titleOf(canToggle)}>
+            Switch head {off ? "on" : "off"}
+          </Button>
+        )}
         <KeepButton name={name} kept={kept} onKeep={props.onKeep} />
       </div>
       <Scores traits={traits} head={head} />

@@ -1,8 +1,8 @@
 /** What is drawn, what tints it, in which order. */
 import { useMemo } from "preact/hooks";
 import { uniqueId } from "../../core/accessibility";
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button } from "../../core/components";
-import { useFrame } from "../../core/frame";
 import type { Port } from "../../core/port";
 import type { UsedRequest } from "../../core/request";
 import { shorten } from "../../core/tokens";
@@ -18,7 +18,7 @@ export interface ControlsProps {
 }
 
 export function Controls({ port, traits, request, comparing, onCompare }: ControlsProps) {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   const { attention_type, score, score_names, order } = traits;
   const id = useMemo(uniqueId, []);
   const tint = (name: string) => {
@@ -33,9 +33,9 @@ export function Controls({ port, traits, request, comparing, onCompare }: Contro
             key={value}
             type="button"
             class="mw-button"
-            title={title}
+            title={titleOf(answers.with({ attention_type: value }), title)}
             aria-pressed={value === attention_type}
-            disabled={!live}
+            disabled={!answers.with({ attention_type: value })}
             onClick={() => {
               if (value !== attention_type) void request.send({ attention_type: value });
             }}
@@ -75,7 +75,7 @@ export function Controls({ port, traits, request, comparing, onCompare }: Contro
         </button>
       </span>
       <span class="mw-space" />
-      {live && (comparing || typeof traits.prompt === "string") && (
+      {answers.live && (comparing || typeof traits.prompt === "string") && (
         <Button
           title={comparing ? "" : "Show how attention differs from that on another prompt of as many tokens"}
           onClick={() => onCompare(!comparing)}

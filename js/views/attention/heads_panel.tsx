@@ -19,9 +19,10 @@ export interface HeadsPanelProps {
   isOff: (layer: number, head: number) => boolean;
   onKeep: (head: Head) => void;
   onToggle: (head: Head) => void;
+  canToggle: (head: Head) => boolean;
 }
 
-export function HeadsPanel({ port, traits, isOff, onKeep, onToggle }: HeadsPanelProps) {
+export function HeadsPanel({ port, traits, isOff, onKeep, onToggle, canToggle }: HeadsPanelProps) {
   const { heads, position, interventions } = traits;
   const theme = useFrame().theme.value;
   const tokens = useMemo(() => sharedTokens(traits), [traits.tokens, traits.alternatives]);
@@ -60,6 +61,7 @@ export function HeadsPanel({ port, traits, isOff, onKeep, onToggle }: HeadsPanel
             }}
             onKeep={() => onKeep(one)}
             onToggle={() => onToggle(one)}
+            canToggle={canToggle(one)}
           />
         ))}
       </div>

@@ -1,10 +1,11 @@
 /** Attention heads: all of them small, some large, and what switching some off does to the next token. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { answeredToggle, useAnswers } from "../../core/answers";
 import { Header, StatusLine } from "../../core/components";
 import { distributionCss } from "../../core/distribution";
 import { preactView, useFrame } from "../../core/frame";
-import { type Intervention, isHeadOff, toggleHead } from "../../core/intervention";
+import { type Intervention, isHeadOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
@@ -30,11 +31,14 @@ function Attention({ port }: { port: Port<Traits> }) {
   const { traits } = computing;
   const { interventions, heads } = traits;
   const prediction = usePrediction(port, traits);
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   const isOff = (layer: number, head: number) => isHeadOff(interventions, layer, head);
-  const toggle = ([layer, head]: Head) => {
-    // Without a kernel nobody can say what it changes.
-    if (live) port.set("interventions", toggleHead(interventions, layer, head));
+  const isAnswered = (list: readonly Intervention[]) => answers.to("predict", { interventions: list });
+  const toggled = (head: Head) => answeredToggle(interventions, head, isAnswered);
+  const toggle = (head: Head) => {
+    const list = toggled(head);
+    // Otherwise nobody could say what it changes.
+    if (list) port.set("interventions", list);
   };
   const keep = (head: Head) => {
     const others = heads.filter((one) => String(one) !== String(head));
@@ -69,16 +73,21 @@ function Attention({ port }: { port: Port<Traits> }) {
             port.set("head", head);
           }}
         />
-        <HeadsPanel {...{ port, traits, isOff }} onKeep={keep} onToggle={toggle} />
+        <HeadsPanel
+          {...{ port, traits, isOff }}
+          onKeep={keep}
+          onToggle={toggle}
+          canToggle={(head) => toggled(head) !== null}
+        />
         <Prediction
-          {...prediction}
+          {...{ ...prediction, isAnswered }}
           note={noteOf(traits)}
           interventions={interventions}
           onInterventions={(changes) => port.set("interventions", changes)}
         />
       </div>
       <StatusLine
-        hint={`Click a head to open it, with Shift (or k) to keep it beside others${live ? "; x switches it off and on" : ""}.`}
+        hint={`Click a head to open it, with Shift (or k) to keep it beside others${answers.any ? "; x switches it off and on" : ""}.`}
       />
     </>
   );

@@ -1,8 +1,8 @@
 /** The next-token distribution, without and with the changes, and the list of changes. */
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
 import { Distribution, DistributionSpace } from "../../core/distribution";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
 import { type Intervention, interventionLabel, isSwitchOff } from "../../core/intervention";
 import type { UsedRequest } from "../../core/request";
 import type { PredictAnswer } from "./traits";
@@ -19,12 +19,15 @@ export interface PredictionProps {
   interventions: readonly Intervention[];
   onInterventions: (interventions: Intervention[]) => void;
   onRetry: () => void;
+  /** Whether somebody says what the model predicts under these. */
+  isAnswered: (interventions: readonly Intervention[]) => boolean;
 }
 
 export function Prediction(props: PredictionProps) {
-  const { answer, compares, stale, note, request, interventions, onInterventions, onRetry } = props;
+  const { answer, compares, stale, note, request, interventions, onInterventions, onRetry, isAnswered } =
+    props;
   const modified = interventions.length > 0;
-  const { live } = useFrame().capabilities.value;
+  const { live, any } = useAnswers();
   return (
     <section class="mw-prediction" aria-label="Next token">
       <div class="mw-row">
@@ -32,26 +35,37 @@ export function Prediction(props: PredictionProps) {
         {note && <span class="mw-muted">{note}</span>}
         {compares && answer && !stale && <span class="mw-muted">KL {formatNumber(answer.kl)} nats</span>}
         <span class="mw-space" />
-        {modified && live && <Button onClick={() => onInterventions([])}>Reset</Button>}
+        {modified && any && (
+          <Button
+            onClick={() => onInterventions([])}
+            disabled={!isAnswered([])}
+            title={titleOf(isAnswered([]))}
+          >
+            Reset
+          </Button>
+        )}
       </div>
       <div class="mw-row">
         {modified ? (
           <>
             <span class="mw-muted">{interventions.every(isSwitchOff) ? "Switched off" : "Changed"}</span>
-            {interventions.map((change, index) => (
-              <Button
-                key={index}
-                label={`Undo ${interventionLabel(change)}`}
-                title="Undo"
-                disabled={!live}
-                onClick={() => onInterventions(interventions.filter((_, other) => other !== index))}
-              >
-                {interventionLabel(change)} ×
-              </Button>
-            ))}
+            {interventions.map((change, index) => {
+              const others = interventions.filter((_, other) => other !== index);
+              return (
+                <Button
+                  key={index}
+                  label={`Undo ${interventionLabel(change)}`}
+                  title={titleOf(isAnswered(others), "Undo")}
+                  disabled={!isAnswered(others)}
+                  onClick={() => onInterventions(others)}
+                >
+                  {interventionLabel(change)} ×
+                </Button>
+              );
+            })}
           </>
         ) : (
-          live && <span class="mw-muted">Switch a head off to see what changes.</span>
+          any && <span class="mw-muted">Switch a head off to see what changes.</span>
         )}
       </div>
       <ErrorLine request={request} />

@@ -2,9 +2,11 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame, useTables } from "../../core/frame";
+import { useTables } from "../../core/frame";
+import type { Intervention } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { quoteToken, tokenLabel } from "../../core/tokens";
@@ -18,8 +20,9 @@ export interface PanelProps {
   parts: Parts;
   chosen: Component | null;
   onChoose: (component: Component | null) => void;
-  /** A head can be switched off and on. */
-  onToggle: (layer: number, head: number) => void;
+  /** The interventions with a head switched off, or on again; null where nobody could say what that does. */
+  toggled: (layer: number, head: number) => Intervention[] | null;
+  onToggle: (interventions: Intervention[]) => void;
   isOff: (layer: number, head: number) => boolean;
 }
 
@@ -41,9 +44,9 @@ export function LargestPanel({ parts, onChoose }: PanelProps) {
 }
 
 export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen: Component; of: unknown }) {
-  const { port, parts, chosen, onChoose, onToggle, isOff } = props;
-  const { live } = useFrame().capabilities.value;
-  const { answer, request } = useComponent(port, chosen, props.of);
+  const { port, parts, chosen, onChoose, toggled, onToggle, isOff } = props;
+  const { any } = useAnswers();
+  const { answer, request, isAnswered } = useComponent(port, chosen, props.of);
   const value = chosen.neuron === null ? parts.value(chosen) : (answer?.neurons?.value ?? Number.NaN);
   const { layer, head } = chosen;
   return (
@@ -66,15 +69,11 @@ export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen:
       {chosen.neuron !== null && answer?.neurons?.activation != null && (
         <div class="mw-muted">activation {formatNumber(answer.neurons.activation)}</div>
       )}
-      {live && layer !== null && head !== null && (
-        <div>
-          <Button onClick={() => onToggle(layer, head)}>
-            Switch head {isOff(layer, head) ? "on" : "off"}
-          </Button>
-        </div>
+      {any && layer !== null && head !== null && (
+        <SwitchButton list={toggled(layer, head)} off={isOff(layer, head)} onToggle={onToggle} />
       )}
       <ErrorLine request={request} />
-      {!live && !answer && <div class="mw-muted">What it writes towards takes a running kernel.</div>}
+      {!isAnswered && !answer && <div class="mw-muted">What it writes towards takes a running kernel.</div>}
       {answer && <Writes answer={answer} stale={request.pending.value} />}
       {layer !== null && chosen.part === "attn" && head === null && (
         <HeadsOf {...{ parts, layer, onChoose }} />
@@ -86,22 +85,39 @@ export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen:
   );
 }
 
+interface SwitchProps extends Pick<PanelProps, "onToggle"> {
+  list: Intervention[] | null;
+  off: boolean;
+}
+
+function SwitchButton({ list, off, onToggle }: SwitchProps) {
+  return (
+    <div>
+      <Button onClick={() => list && onToggle(list)} disabled={!list} title={titleOf(list !== null)}>
+        Switch head {off ? "on" : "off"}
+      </Button>
+    </div>
+  );
+}
+
 /** What the kernel says of a component; null until it is of this one. */
 function useComponent(port: Port<Traits>, chosen: Component, of: unknown) {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   const request = useRequest<ComponentAnswer, Traits>(port, "component");
   const key = JSON.stringify(chosen);
   const known = useSignal<{ key: string; of: unknown; answer: ComponentAnswer } | null>(null);
+  const { part, layer, head, neuron } = chosen;
+  const which = neuron !== null ? "neuron" : head !== null ? "head" : part;
+  const args = { part: which, layer, head, neuron };
+  const isAnswered = answers.to("component", args);
   const ask = async () => {
-    const { part, layer, head, neuron } = chosen;
-    const which = neuron !== null ? "neuron" : head !== null ? "head" : part;
-    const answer = await request.send({ part: which, layer, head, neuron });
+    const answer = await request.send(args);
     if (answer) known.value = { key, of, answer };
   };
   useEffect(() => {
-    if (live) void ask();
-  }, [key, of, live]);
-  return { request, answer: known.value?.key === key ? known.value.answer : null };
+    if (isAnswered) void ask();
+  }, [key, of, isAnswered]);
+  return { request, isAnswered, answer: known.value?.key === key ? known.value.answer : null };
 }
 
 function Writes({ answer, stale }: { answer: ComponentAnswer; stale: boolean }) {

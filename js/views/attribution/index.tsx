@@ -1,9 +1,10 @@
 /** Direct logit attribution: what each component adds to the logit of an answer, or to its difference from a wrong one's. */
 import { useMemo } from "preact/hooks";
+import { answeredToggle, useAnswers } from "../../core/answers";
 import { Changes, isStale } from "../../core/changes";
 import { Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
-import { isHeadOff, toggleHead } from "../../core/intervention";
+import { type Intervention, isHeadOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { PositionSelector } from "../../core/position_selector";
 import { useRequest } from "../../core/request";
@@ -23,14 +24,15 @@ function Attribution({ port }: { port: Port<Traits> }) {
   const layerValues = useTrait(port, "layer_values").value;
   const interventions = useTrait(port, "interventions").value;
   const [chosen, choose] = useChosen(port, parts);
-  const { live } = useFrame().capabilities.value;
-  const stale = live && isStale(useTrait(port, "answered").value, interventions, useAsked(port));
+  const answers = useAnswers();
+  const stale = answers.any && isStale(useTrait(port, "answered").value, interventions, useAsked(port));
   const { barWidth, headWidth, below } = arrange(useFrame().width.value, parts.heads);
   const panel = {
     ...{ parts, chosen },
     onChoose: choose,
-    onToggle: (layer: number, head: number) =>
-      port.set("interventions", toggleHead(interventions, layer, head)),
+    toggled: (layer: number, head: number) =>
+      answeredToggle(interventions, [layer, head], (list) => answers.with({ interventions: list })),
+    onToggle: (list: Intervention[]) => port.set("interventions", list),
     isOff: (layer: number, head: number) => isHeadOff(interventions, layer, head),
   };
   return (
@@ -48,7 +50,7 @@ function Attribution({ port }: { port: Port<Traits> }) {
       <Total port={port} />
       <div
         class="mw-attribution"
-        aria-busy={stale}
+        aria-busy={stale && answers.live}
         data-stale={stale}
         data-heads={below ? "below" : "beside"}
       >

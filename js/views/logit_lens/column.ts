@@ -1,7 +1,7 @@
 /** One position through the layers, asked of the kernel: more top tokens than the picture came with, and the followed tokens. */
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { useFrame } from "../../core/frame";
+import { useAnswers } from "../../core/answers";
 import { SERIES } from "../../core/line_plot";
 import type { Port } from "../../core/port";
 import { type UsedRequest, useRequest } from "../../core/request";
@@ -27,13 +27,15 @@ export interface Following {
   readonly column: Column | null;
   readonly request: UsedRequest<ColumnAnswer>;
   readonly full: boolean;
+  /** The ids with this one, or without it; null where nobody could say what becomes of them. */
+  toggled(id: number): readonly number[] | null;
   toggle(id: number): void;
   /** Follow the token of this text; the request says what is wrong with it. */
   type(text: string): Promise<boolean>;
 }
 
 export function useFollowing(port: Port<Traits>, lens: Lens, place: Place): Following {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   const request = useRequest<ColumnAnswer, Traits>(port, "column");
   const chosenIds = useSignal<readonly number[] | null>(null);
   const known = useSignal<{ of: Lens; position: number; column: Column } | null>(null);
@@ -48,20 +50,30 @@ export function useFollowing(port: Port<Traits>, lens: Lens, place: Place): Foll
     return true;
   };
   const quick = useTrait(port, "keeps_states").value;
+  const isAnswered = (follow: readonly number[]) => answers.to("column", { position, follow, typed: null });
+  const answered = isAnswered(ids);
   const wanted = place.chosen !== null || (quick && lens.kept < USUALLY_KEPT);
   useEffect(() => {
-    if (!live || !wanted) return;
+    if (!answered || !wanted) return;
     const due = setTimeout(() => void ask(), place.chosen ? 0 : REST);
     return () => clearTimeout(due);
-  }, [lens, live, wanted, position, ids.join(" ")]);
+  }, [lens, answered, wanted, position, ids.join(" ")]);
+  const toggled = (id: number) => {
+    const next = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id].slice(-SERIES);
+    if (isAnswered(next)) return next;
+    // A document has few lists: the token alone, if not together with the others.
+    return isAnswered([id]) ? [id] : null;
+  };
   const fits = known.value?.of === lens && known.value.position === position;
   return {
     ids,
     column: fits ? (known.value?.column ?? null) : null,
     request,
     full: ids.length >= SERIES,
+    toggled,
     toggle: (id) => {
-      chosenIds.value = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id].slice(-SERIES);
+      const next = toggled(id);
+      if (next) chosenIds.value = next;
     },
     type: (text) => ask(text),
   };

@@ -1,6 +1,7 @@
 /** The logit lens: what the model would say if it ended after each layer. */
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { Changes, isStale } from "../../core/changes";
 import { Button, Choice, type Field, Header, PromptForm, StatusLine } from "../../core/components";
 import { preactView, useFrame } from "../../core/frame";
@@ -36,8 +37,8 @@ function LogitLens({ port }: { port: Port<Traits> }) {
   const by = fittingColour(lens, useTrait(port, "color_by").value);
   const colour = useMemo(() => cellColour(lens, by, theme.value), [lens, by, theme.value]);
   const interventions = useTrait(port, "interventions").value;
-  const { live } = useFrame().capabilities.value;
-  const stale = live && isStale(useTrait(port, "answered").value, interventions);
+  const answers = useAnswers();
+  const stale = answers.any && isStale(useTrait(port, "answered").value, interventions);
   const sideBySide = width.value >= SIDE_BY_SIDE;
   const target = (id: number | "") => {
     if (id !== "" && !by.startsWith("target") && by !== "rank") port.set("color_by", "target_probability");
@@ -55,7 +56,11 @@ function LogitLens({ port }: { port: Port<Traits> }) {
       </Header>
       <Prompts port={port} request={changes} />
       <Changes interventions={interventions} onChange={(list) => port.set("interventions", list)} />
-      <div class={`mw-lens ${sideBySide ? "mw-side-by-side" : ""}`} aria-busy={stale} data-stale={stale}>
+      <div
+        class={`mw-lens ${sideBySide ? "mw-side-by-side" : ""}`}
+        aria-busy={stale && answers.live}
+        data-stale={stale}
+      >
         <div class="mw-lens-table">
           <Table {...{ lens, colour, place }} room={width.value - (sideBySide ? PANEL : 0)} />
           <LensLegend lens={lens} colour={colour} />
@@ -100,7 +105,7 @@ interface PartProps {
 }
 
 function Controls({ port, lens, onChange }: PartProps & { onChange: (changes: InputChanges) => void }) {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
   const streams = useTrait(port, "streams").value;
   const tuned = useTrait(port, "tuned").value;
   return (
@@ -117,7 +122,7 @@ function Controls({ port, lens, onChange }: PartProps & { onChange: (changes: In
         label="of"
         options={streams.map((value) => ({ value, text: STREAM_NAMES[value] }))}
         value={lens.stream}
-        disabled={!live}
+        isAnswered={(stream) => answers.with({ stream })}
         onChange={(stream) => onChange({ stream })}
       />
       <Select
@@ -136,7 +141,7 @@ const LENSES = [
 ] as const;
 
 function Prompts({ port, request }: { port: Port<Traits>; request: UsedRequest<object> }) {
-  const { live } = useFrame().capabilities.value;
+  const { live } = useAnswers();
   const compare = useTrait(port, "compare").value;
   const opened = useSignal(false);
   const compares = opened.value || compare !== "";

@@ -61,6 +61,7 @@ function Candidates({ lens, place, following, prompt }: CellPanelProps & { promp
             key={candidate.id}
             candidate={candidate}
             isOutput={candidate.id === output}
+            canFollow={following.toggled(candidate.id) !== null}
             followed={place.chosen !== null && following.ids.includes(candidate.id)}
             onFollow={() => {
               if (place.chosen === null) place.choose(place.shown);
@@ -77,11 +78,11 @@ interface CandidateRowProps {
   candidate: Candidate;
   isOutput: boolean;
   followed: boolean;
+  canFollow: boolean;
   onFollow: () => void;
 }
 
-function CandidateRow({ candidate, isOutput, followed, onFollow }: CandidateRowProps) {
-  const { live } = useFrame().capabilities.value;
+function CandidateRow({ candidate, isOutput, followed, canFollow, onFollow }: CandidateRowProps) {
   const { token, probability } = candidate;
   const text = (
     <span class="mw-candidate-token mw-code" title={quoteToken(token)}>
@@ -90,7 +91,7 @@ function CandidateRow({ candidate, isOutput, followed, onFollow }: CandidateRowP
   );
   return (
     <li class={isOutput ? "mw-is-output" : undefined}>
-      {live ? (
+      {canFollow ? (
         <button
           type="button"
           class="mw-candidate-button"

@@ -1,6 +1,7 @@
 /** Attention patterns that somebody has computed: all heads small, one large. There is no model, so nothing to switch off. */
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { Choice, ErrorLine, Header, StatusLine } from "../../core/components";
 import { capitalized } from "../../core/format";
 import { preactView, useFrame } from "../../core/frame";
@@ -32,6 +33,7 @@ function Patterns({ port }: { port: Port<Traits> }) {
   const traits = usePatternsTraits(port);
   const { title, model_name, sample_names, sample, head_names } = traits;
   const show = useRequest<object, Traits>(port, "show");
+  const answers = useAnswers();
   const frame = useFrame();
   const range = rangeOf(traits);
   const scale = useMemo(
@@ -50,6 +52,7 @@ function Patterns({ port }: { port: Port<Traits> }) {
             labels={sample_names}
             value={sample}
             onChange={(chosen) => void show.send({ sample: chosen })}
+            isAnswered={(chosen) => answers.with({ sample: chosen })}
           />
         )}
       </Header>

@@ -1,10 +1,11 @@
 /** The next token's distribution without and with interventions, and what the model writes on under them. */
 import { useMemo, useState } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { Changes, isStale } from "../../core/changes";
 import { Choice, ErrorLine, Header, PromptForm, StatusLine } from "../../core/components";
 import { Distribution, distributionCss } from "../../core/distribution";
 import { formatNumber } from "../../core/format";
-import { preactView, useFrame, useTables } from "../../core/frame";
+import { preactView, useTables } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { PositionSelector } from "../../core/position_selector";
 import { useRequest } from "../../core/request";
@@ -77,7 +78,7 @@ function usePrediction(port: Port<Traits>) {
   const prompt = useTrait(port, "prompt").value;
   const last = useTrait(port, "tokens").value.length - 1;
   const asked = useTrait(port, "position").value ?? last;
-  const { live } = useFrame().capabilities.value;
+  const { any } = useAnswers();
   const write = useRequest<WriteAnswer, Traits>(port, "write");
   const behind = useRequest<DistributionChange, Traits>(port, "behind");
   const question = JSON.stringify([prompt, interventions]);
@@ -96,7 +97,7 @@ function usePrediction(port: Port<Traits>) {
     if (found) setChosen({ step, found, question });
   };
   const here = chosen?.question === question ? chosen : null;
-  const stale = live && isStale(useTrait(port, "answered").value, interventions, asked);
+  const stale = any && isStale(useTrait(port, "answered").value, interventions, asked);
   const distribution = useTrait(port, "distribution").value;
   return {
     distribution: here ? here.found : distribution,

@@ -1,7 +1,7 @@
 /** What the model writes on, without the changes and with them, token by token. */
 import { useEffect } from "preact/hooks";
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
-import { useFrame } from "../../core/frame";
 import type { UsedRequest } from "../../core/request";
 import { quoteToken, shorten, tokenLabel } from "../../core/tokens";
 import { firstDifference } from "./order";
@@ -25,18 +25,19 @@ export interface WrittenTextProps {
 }
 
 export function WrittenText({ answer, stale, modified, step, onStep, onWrite, request }: WrittenTextProps) {
-  const { live } = useFrame().capabilities.value;
+  const answers = useAnswers();
+  const answered = answers.to("write", {});
   const pending = request.pending.value;
   // What was written before is no answer to a new question; it is asked again, as the reader wanted to see it.
   useEffect(() => {
-    if (answer && stale && live && !pending) onWrite();
+    if (answer && stale && answered && !pending) onWrite();
   }, [stale]);
   return (
     <section class="mw-written" aria-label="What the model writes on">
       <div class="mw-written-head">
         <strong>Writes on</strong>
-        {live && (
-          <Button onClick={pending ? request.abort : onWrite}>
+        {answers.any && (
+          <Button onClick={pending ? request.abort : onWrite} disabled={!answered} title={titleOf(answered)}>
             {pending ? "Stop" : answer ? "Again" : "Write"}
           </Button>
         )}

@@ -1,7 +1,6 @@
 /** What of the data is shown, and where its colours end. */
 import { Button, Choice, Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
-import { useFrame } from "../../core/frame";
 import { type ColourScale, legendTicks, type ValueRange } from "../../core/scale";
 import { Selector } from "../../core/selector";
 import type { Content, Dimension } from "./traits";
@@ -13,14 +12,16 @@ export interface SelectorsProps {
   dimensions: readonly Dimension[];
   index: readonly number[];
   onIndex: (index: number[]) => void;
+  isAnswered: (index: number[]) => boolean;
 }
 
-export function Selectors({ dimensions, index, onIndex }: SelectorsProps) {
+export function Selectors({ dimensions, index, onIndex, isAnswered }: SelectorsProps) {
   return (
     <>
       {dimensions.map(({ name, size, labels }, axis) => {
         const value = index[axis] ?? 0;
-        const choose = (place: number) => onIndex(index.map((old, at) => (at === axis ? place : old)));
+        const withPlace = (place: number) => index.map((old, at) => (at === axis ? place : old));
+        const choose = (place: number) => onIndex(withPlace(place));
         if (size < 2) return null;
         if (labels && size <= CHOICES) {
           const options = labels.map((text, place) => ({ value: String(place), text }));
@@ -34,28 +35,49 @@ export function Selectors({ dimensions, index, onIndex }: SelectorsProps) {
             />
           );
         }
-        return <Selector key={axis} {...{ name, labels, value }} count={size} onChange={choose} />;
+        return (
+          <Selector
+            key={axis}
+            {...{ name, labels, value }}
+            count={size}
+            onChange={choose}
+            isAnswered={(place) => isAnswered(withPlace(place))}
+          />
+        );
       })}
     </>
   );
 }
 
+export interface PagerProps {
+  content: Content;
+  onPage: (page: number) => void;
+  isAnswered: (page: number) => boolean;
+}
+
 /** As "samples 0–4 of 40". */
-export function Pager({ content, onPage }: { content: Content; onPage: (page: number) => void }) {
-  const { live } = useFrame().capabilities.value;
+export function Pager({ content, onPage, isAnswered }: PagerProps) {
   const { page, n_pages, n_samples, samples } = content;
   if (n_pages < 2) return null;
   const [first, last] = [samples[0] ?? 0, samples.at(-1) ?? 0];
   const shown = first === last ? `sample ${first}` : `samples ${first}–${last}`;
   return (
     <span class="mw-selector">
-      <Button label="Previous page" disabled={!live || page === 0} onClick={() => onPage(page - 1)}>
+      <Button
+        label="Previous page"
+        disabled={page === 0 || !isAnswered(page - 1)}
+        onClick={() => onPage(page - 1)}
+      >
         ‹
       </Button>
       <span class="mw-muted">
         {shown} of {n_samples}
       </span>
-      <Button label="Next page" disabled={!live || page === n_pages - 1} onClick={() => onPage(page + 1)}>
+      <Button
+        label="Next page"
+        disabled={page === n_pages - 1 || !isAnswered(page + 1)}
+        onClick={() => onPage(page + 1)}
+      >
         ›
       </Button>
     </span>

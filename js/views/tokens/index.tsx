@@ -1,6 +1,7 @@
 /** Text coloured by a value of each token; which value, and of which samples, is the reader's to choose. */
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { ErrorLine, Header, StatusLine } from "../../core/components";
 import { capitalized, formatNumber } from "../../core/format";
 import { preactView, useFrame, useTables } from "../../core/frame";
@@ -25,6 +26,7 @@ function Tokens({ port }: { port: Port<Traits> }) {
   const traits = useTokensTraits(port);
   const { content, dimensions, index, value_name } = traits;
   const show = useRequest<object, Traits>(port, "show");
+  const answers = useAnswers();
   const shownIndex = content.columns > 1 ? index : content.index;
   const page = useMemo(() => readPage(content, dimensions, shownIndex), [content, dimensions, shownIndex]);
   const theme = useFrame().theme.value;
@@ -39,8 +41,17 @@ function Tokens({ port }: { port: Port<Traits> }) {
   return (
     <>
       <Header name={capitalized(value_name)} modelName={traits.model_name} title={traits.title}>
-        <Selectors dimensions={dimensions} index={shownIndex} onIndex={choose} />
-        <Pager content={content} onPage={(wanted) => void show.send({ index, page: wanted })} />
+        <Selectors
+          {...{ dimensions }}
+          index={shownIndex}
+          onIndex={choose}
+          isAnswered={(wanted) => content.columns > 1 || answers.with({ index: wanted, page: 0 })}
+        />
+        <Pager
+          content={content}
+          onPage={(wanted) => void show.send({ index, page: wanted })}
+          isAnswered={(wanted) => answers.with({ index, page: wanted })}
+        />
       </Header>
       <ErrorLine request={show} />
       <Reader key={`${content.page} ${content.index}`} {...{ page, traits, scale }} />

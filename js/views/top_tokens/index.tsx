@@ -1,6 +1,7 @@
 /** A table: for each neuron the tokens on which it is largest, and those on which it is smallest. */
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { Button, ErrorLine, Header, Legend, StatusLine } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { preactView, useFrame } from "../../core/frame";
@@ -27,10 +28,14 @@ function TopTokens({ port }: { port: Port<Traits> }) {
   const range = rangeOf(content);
   const scale = useMemo(() => colourScale(theme, range), [theme, ...Object.values(range)]);
   const rows = useSignal(traits.k);
-  const turn = (change: Partial<Place>) => {
-    const { sample, layer, neuron } = content;
-    void show.send({ sample, layer, neuron, ...change });
-  };
+  const answers = useAnswers();
+  const place = (change: Partial<Place>): Place => ({
+    sample: content.sample,
+    layer: content.layer,
+    neuron: content.neuron,
+    ...change,
+  });
+  const turn = (change: Partial<Place>) => void show.send(place(change));
   return (
     <>
       <Header name={`Top tokens by ${value_name}`} modelName={traits.model_name} title={traits.title}>
@@ -41,6 +46,7 @@ function TopTokens({ port }: { port: Port<Traits> }) {
             labels={sample_names}
             value={content.sample}
             onChange={(sample) => turn({ sample })}
+            isAnswered={(sample) => answers.with(place({ sample }))}
           />
         )}
         {layers.size > 1 && (
@@ -50,9 +56,15 @@ function TopTokens({ port }: { port: Port<Traits> }) {
             labels={layers.labels}
             value={content.layer}
             onChange={(layer) => turn({ layer })}
+            isAnswered={(layer) => answers.with(place({ layer }))}
           />
         )}
-        <Neurons {...{ content, columns }} dimension={neurons} onNeuron={(neuron) => turn({ neuron })} />
+        <Neurons
+          {...{ content, columns }}
+          dimension={neurons}
+          onNeuron={(neuron) => turn({ neuron })}
+          isAnswered={(neuron) => answers.with(place({ neuron }))}
+        />
       </Header>
       <ErrorLine request={show} />
       <Table {...{ content, scale }} name={neurons.name} rows={rows.value} />
@@ -104,19 +116,20 @@ interface NeuronsProps {
   columns: number;
   dimension: Traits["neurons"];
   onNeuron: (neuron: number) => void;
+  isAnswered: (neuron: number) => boolean;
 }
 
 /** The first column to show, with a step of a page to either side. */
-function Neurons({ content, columns, dimension, onNeuron }: NeuronsProps) {
-  const { live } = useFrame().capabilities.value;
+function Neurons({ content, columns, dimension, onNeuron, isAnswered }: NeuronsProps) {
   const { neuron } = content;
+  const [before, behind] = [Math.max(0, neuron - columns), neuron + columns];
   if (dimension.size <= columns) return null;
   return (
     <span class="mw-selector">
       <Button
         label={`Previous ${dimension.name}s`}
-        disabled={!live || neuron === 0}
-        onClick={() => onNeuron(Math.max(0, neuron - columns))}
+        disabled={neuron === 0 || !isAnswered(before)}
+        onClick={() => onNeuron(before)}
       >
         ‹
       </Button>
@@ -126,11 +139,12 @@ function Neurons({ content, columns, dimension, onNeuron }: NeuronsProps) {
         labels={null}
         value={neuron}
         onChange={onNeuron}
+        isAnswered={isAnswered}
       />
       <Button
         label={`Next ${dimension.name}s`}
-        disabled={!live || neuron + columns >= dimension.size}
-        onClick={() => onNeuron(neuron + columns)}
+        disabled={behind >= dimension.size || !isAnswered(behind)}
+        onClick={() => onNeuron(behind)}
       >
         ›
       </Button>

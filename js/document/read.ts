@@ -4,7 +4,7 @@
  * Nothing in a document is run or becomes markup, and no more memory is taken than what its own length makes possible.
  */
 import schema from "../../mechwidgets/share/document.schema.json";
-import { decodeArrays } from "./arrays";
+import { decodeArrays } from "../core/arrays";
 import { canonical } from "./canonical";
 import { type Schema, schemaError } from "./schema";
 import { sha256 } from "./sha256";

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import cases from "../../tests/fixtures/documents.json";
 import { canonical } from "./canonical";
-import { DocumentError, readDocument } from "./document";
+import { DocumentError, readDocument } from "./read";
 import { schemaError } from "./schema";
 import { sha256 } from "./sha256";
 
