@@ -39,7 +39,10 @@ _PUBLIC = {
     "qk_tokens": "mechwidgets.analysis.head_keys",
     "datasets": "mechwidgets.analysis",
     "patching": "mechwidgets.analysis",
-    "load": "mechwidgets.analysis.result_file",
+    "load": "mechwidgets.widgets.document",
+    "save": "mechwidgets.widgets.saving",
+    "to_html": "mechwidgets.widgets.saving",
+    "DocumentView": "mechwidgets.widgets.document",
     "AttentionView": "mechwidgets.widgets.attention",
     "AttributionView": "mechwidgets.widgets.attribution",
     "PredictionView": "mechwidgets.widgets.prediction",
@@ -62,6 +65,7 @@ __all__ = [
     "ActivationCache",
     "AttentionView",
     "AttributionView",
+    "DocumentView",
     "FactoredMatrix",
     "HookedModel",
     "Intervention",
@@ -97,7 +101,9 @@ __all__ = [
     "patching",
     "qk_tokens",
     "resample",
+    "save",
     "steer",
+    "to_html",
 ]
 
 if TYPE_CHECKING:
@@ -117,7 +123,6 @@ if TYPE_CHECKING:
     from mechwidgets.analysis.metrics import ProbDiff as ProbDiff
     from mechwidgets.analysis.metrics import Rank as Rank
     from mechwidgets.analysis.metrics import SequenceLogProb as SequenceLogProb
-    from mechwidgets.analysis.result_file import load as load
     from mechwidgets.model.cache import ActivationCache as ActivationCache
     from mechwidgets.model.factored_matrix import FactoredMatrix as FactoredMatrix
     from mechwidgets.model.hooked_model import HookedModel as HookedModel
@@ -130,12 +135,16 @@ if TYPE_CHECKING:
     from mechwidgets.model.prompt_pair import PromptPair as PromptPair
     from mechwidgets.widgets.attention import AttentionView as AttentionView
     from mechwidgets.widgets.attribution import AttributionView as AttributionView
+    from mechwidgets.widgets.document import DocumentView as DocumentView
+    from mechwidgets.widgets.document import load as load
     from mechwidgets.widgets.interventions import Interventions as Interventions
     from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView
     from mechwidgets.widgets.patching import PatchingView as PatchingView
     from mechwidgets.widgets.patching_result import PatchingResultView as PatchingResultView
     from mechwidgets.widgets.patterns import PatternsView as PatternsView
     from mechwidgets.widgets.prediction import PredictionView as PredictionView
+    from mechwidgets.widgets.saving import save as save
+    from mechwidgets.widgets.saving import to_html as to_html
     from mechwidgets.widgets.selection import Selection as Selection
     from mechwidgets.widgets.tokens import TokensView as TokensView
     from mechwidgets.widgets.top_tokens import TopTokensView as TopTokensView

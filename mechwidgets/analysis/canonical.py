@@ -1,4 +1,4 @@
-"""JSON in one form that Python and JavaScript write alike, so that both can check a document's checksum; the twin of js/core/canonical.ts.
+"""JSON in one form that Python and JavaScript write alike, so that both can check a document's checksum; the twin of js/document/canonical.ts.
 
 No spaces, names sorted by their UTF-16 units, all but printable ASCII escaped, numbers as JavaScript prints them.
 """

@@ -45,9 +45,17 @@ def load(path: str | Path) -> PatchingResult | PairsResult:
         OSError: there is no such file, or it cannot be read.
         ValueError: it is no such document, or not as it was written.
     """
-    kind, version, content = document.read(path)
+    return from_document(*document.read(path))
+
+
+def from_document(kind: str, version: int, content: Content) -> PatchingResult | PairsResult:
+    """The result of a document that was read.
+
+    Raises:
+        ValueError: a document of another kind or a newer version, or one whose parts do not fit together.
+    """
     if kind not in (ONE, MANY):
-        raise content.error(f"it is of the kind {kind!r}; known are {ONE!r} and {MANY!r}")
+        raise content.error(f"it is of the kind {kind!r}; known are 'views', {ONE!r} and {MANY!r}")
     if version != VERSION:
         raise content.newer(version, VERSION)
     return from_content(content) if kind == ONE else _pairs(content)

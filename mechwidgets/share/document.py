@@ -1,4 +1,4 @@
-"""Documents of pictures: their traits and recorded answers in one file, which is drawn without a kernel; the twin of js/core/document.ts.
+"""Documents of pictures: their traits and recorded answers in one file, which is drawn without a kernel; the twin of js/document/read.ts.
 
 The file is a document as `mechwidgets.analysis.document` has them, of the kind "views"; document.schema.json says what its content is. Nothing that is read is run or
 unpickled, and no more memory is taken than what the file's own length makes possible.

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -46,13 +47,24 @@ def module(kind: str) -> str | Path:
     if _is_edited() and whole.is_file():
         # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made.
         return whole
-    names = ["loader"] if _is_shared() else ["core", kind, "loader"]
-    return "".join([*(_read(name) for name in names), f"export default mechwidgets.load({json.dumps(kind)});\n"])
+    others = _views() if kind == "document" else ()
+    names = ["loader"] if _is_shared() else ["core", *others, kind, "loader"]
+    return "".join([*(script(name) for name in names), f"export default mechwidgets.load({json.dumps(kind)});\n"])
 
 
-def bundles(kind: str) -> list[Bundle]:
-    """The models from which the page takes a picture's code, in the order in which it runs them; none if the picture has it all."""
-    return [_bundle(name) for name in ("core", kind)] if _is_shared() else []
+def bundles(kind: str, others: Iterable[str] = ()) -> list[Bundle]:
+    """The models from which the page takes a picture's code, in the order in which it runs them; none if the picture has it all.
+
+    Args:
+        kind: of the picture.
+        others: kinds of the pictures that it draws itself.
+    """
+    return [_bundle(name) for name in ("core", *others, kind)] if _is_shared() else []
+
+
+def _views() -> list[str]:
+    """The kinds of pictures that there are."""
+    return sorted({path.stem for path in _STATIC.glob("*.js")} - {"core", "document", "loader", "page"})
 
 
 def _is_shared() -> bool:
@@ -66,12 +78,17 @@ def _bundle(name: str) -> Bundle:
     with _lock:
         there = _bundles.get(name)
         if there is None or there.comm is None:
-            there = _bundles[name] = Bundle(text=_read(name))
+            there = _bundles[name] = Bundle(text=script(name))
         return there
 
 
 @cache
-def _read(name: str) -> str:
+def script(name: str) -> str:
+    """The text of one file of the front end.
+
+    Raises:
+        ImportError: the front end has not been built.
+    """
     path = _STATIC / f"{name}.js"
     if not path.is_file():
         raise ImportError(

@@ -23,6 +23,7 @@ from mechwidgets.widgets.links import Links
 from mechwidgets.widgets.modified import look_at, watch
 from mechwidgets.widgets.reruns import watched
 from mechwidgets.widgets.rpc import Handler, Request, Requests
+from mechwidgets.widgets.saving import Savable
 from mechwidgets.widgets.selection import PLACES, Selection
 
 __all__ = ["Answer", "ModelView", "RefusedError", "View", "refusing"]
@@ -49,7 +50,7 @@ class Answer:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-class View(anywidget.AnyWidget):
+class View(anywidget.AnyWidget, Savable):
     """A picture that answers clicks.
 
     A subclass names its kind, which is also the name of its front end: `class AttentionView(ModelView, kind="attention")`; and its settings, the traits that it

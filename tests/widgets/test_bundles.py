@@ -46,15 +46,15 @@ def test_a_saved_notebook_holds_what_pictures_share_once_and_each_kind_once():
     drawn = [draw() for _ in range(5)] + [draw(mw.TokensView) for _ in range(5)]
     state = {key: one for key, one in Widget.get_manager_state()["state"].items() if key not in before}
     texts = scripts(state)
-    assert sorted(texts) == sorted(bundles._read(name) for name in ("core", "patterns", "tokens"))
+    assert sorted(texts) == sorted(bundles.script(name) for name in ("core", "patterns", "tokens"))
     assert all(len(view._esm) < MOST_A_PICTURE for view in drawn)
 
 
 def test_a_picture_names_what_they_share_first_then_its_own():
     view = draw()
     core, own = view.get_state()["_bundles"]
-    assert _instances[core.removeprefix("IPY_MODEL_")].text == bundles._read("core")
-    assert _instances[own.removeprefix("IPY_MODEL_")].text == bundles._read("patterns")
+    assert _instances[core.removeprefix("IPY_MODEL_")].text == bundles.script("core")
+    assert _instances[own.removeprefix("IPY_MODEL_")].text == bundles.script("patterns")
     assert view._esm.endswith('export default mechwidgets.load("patterns");\n')
 
 
@@ -85,7 +85,7 @@ def test_after_all_widgets_were_closed_the_next_picture_brings_its_code():
 def test_in_marimo_a_picture_carries_all_of_its_code(monkeypatch):
     monkeypatch.setitem(sys.modules, "marimo", SimpleNamespace(running_in_notebook=lambda: True))
     module = bundles.module("patterns")
-    assert module.startswith(bundles._read("core") + bundles._read("patterns"))
+    assert module.startswith(bundles.script("core") + bundles.script("patterns"))
     assert module.endswith('export default mechwidgets.load("patterns");\n')
     assert draw()._bundles == []
 
@@ -98,7 +98,7 @@ def test_where_marimo_is_only_installed_it_does_not(monkeypatch):
 def test_who_edits_the_front_end_gets_the_file_that_the_watcher_writes(monkeypatch, tmp_path):
     (tmp_path / "loader.js").write_text("loader;")
     monkeypatch.setattr(bundles, "_STATIC", tmp_path)
-    monkeypatch.setattr(bundles, "_read", bundles._read.__wrapped__)
+    monkeypatch.setattr(bundles, "script", bundles.script.__wrapped__)
     assert bundles.module("patterns") == 'loader;export default mechwidgets.load("patterns");\n'
     whole = tmp_path / "whole" / "patterns.js"
     whole.parent.mkdir()
@@ -110,6 +110,6 @@ def test_who_edits_the_front_end_gets_the_file_that_the_watcher_writes(monkeypat
 
 def test_without_a_front_end_importing_a_picture_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(bundles, "_STATIC", tmp_path)
-    monkeypatch.setattr(bundles, "_read", bundles._read.__wrapped__)
+    monkeypatch.setattr(bundles, "script", bundles.script.__wrapped__)
     with pytest.raises(ImportError, match=r"loader\.js has not been built\. In a clone run `make setup`"):
         bundles.module("patterns")
