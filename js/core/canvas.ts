@@ -57,25 +57,45 @@ export interface CellPainting {
   readonly map: ColourMap;
   /** The cell's place in the map, 0..1; NaN leaves the cell clear. */
   readonly value: (row: number, col: number) => number;
+  /** Whoever draws the same values again and again, because something beside them changes, keeps one of these for as long as they are the same. */
+  readonly memo?: CellsMemo;
+}
+
+/** The image that cells were last drawn from. */
+export interface CellsMemo {
+  last?: { readonly range: CellRange; readonly map: ColourMap; readonly image: HTMLCanvasElement };
 }
 
 /** Draws one pixel a cell and scales the picture up without smoothing: the cost is that of the cells, not of the pixels. */
 export function paintCells(context: CanvasRenderingContext2D, painting: CellPainting): void {
-  const { range, cellWidth, cellHeight, map, value } = painting;
+  const { range, cellWidth, cellHeight } = painting;
   const rows = range.row1 - range.row0;
   const cols = range.col1 - range.col0;
   if (rows <= 0 || cols <= 0) return;
-  const image = pixelImage(rows, cols, (row, col) => {
-    const place = value(row + range.row0, col + range.col0);
-    return Number.isNaN(place) ? 0 : (map.pixels[mapIndex(place)] ?? 0);
-  });
   context.imageSmoothingEnabled = false;
   context.drawImage(
-    image,
+    cellsImage(painting),
     range.col0 * cellWidth,
     range.row0 * cellHeight,
     cols * cellWidth,
     rows * cellHeight,
+  );
+}
+
+function cellsImage({ range, map, value, memo }: CellPainting): HTMLCanvasElement {
+  const last = memo?.last;
+  if (last && last.map === map && sameRange(last.range, range)) return last.image;
+  const image = pixelImage(range.row1 - range.row0, range.col1 - range.col0, (row, col) => {
+    const place = value(row + range.row0, col + range.col0);
+    return Number.isNaN(place) ? 0 : (map.pixels[mapIndex(place)] ?? 0);
+  });
+  if (memo) memo.last = { range, map, image };
+  return image;
+}
+
+function sameRange(one: CellRange, other: CellRange): boolean {
+  return (
+    one.row0 === other.row0 && one.row1 === other.row1 && one.col0 === other.col0 && one.col1 === other.col1
   );
 }
 

@@ -455,6 +455,30 @@ describe("a new prompt", () => {
   });
 });
 
+it("tokens of a long prompt are coloured when they come into sight, and those in it at once", async () => {
+  const tokens = Array.from({ length: 600 }, (_, at) => ` w${at}`);
+  const port = samplePort({ layers: 1, heads: 1, tokens: ["a"] });
+  const first = new Float32Array((600 * 601) / 2);
+  for (let row = 0; row < 600; row++) first[(row * (row + 1)) / 2] = 1;
+  port.answer("patterns", () => ({
+    patterns: [{ dtype: "float32", shape: [first.length], data: first }],
+    compared: [],
+  }));
+  port.update({ tokens, alternatives: tokens.map(() => []) });
+  const { root } = await showAttention(port);
+  await painted();
+  const strip = root.querySelector<HTMLElement>(".mw-tokens");
+  if (!strip) throw new Error("There is no strip of tokens.");
+  // the last token is in sight, and the first, which all attend to, is not
+  expect(strip.scrollTop).toBeGreaterThan(0);
+  expect(tokenColours(root)[0]).toBe("");
+  expect(tokenColours(root)[598]).not.toBe("");
+  strip.scrollTop = 0;
+  await painted();
+  expect(tokenColours(root)[0]).not.toBe("");
+  expect(tokenColours(root)[0]).not.toBe(tokenColours(root)[1]);
+});
+
 function samplePortPrediction(): PredictAnswer {
   const one = { dtype: "float32", shape: [1], data: Float32Array.of(1) } as const;
   return { tokens: [" Mary"], before: one, after: one, kl: 0 };

@@ -1,4 +1,5 @@
 /** Heads enlarged side by side: the chosen one, and those that are kept beside it. */
+import { useMemo } from "preact/hooks";
 import { titleOf, useAnswers } from "../../core/answers";
 import { Button, Legend } from "../../core/components";
 import { formatNumber } from "../../core/format";
@@ -41,7 +42,7 @@ export function HeadCard(props: CardProps) {
   const theme = useFrame().theme.value;
   const name = headName(...head);
   const range = headRange(traits, head);
-  const scale = colourScale(theme, range);
+  const scale = useMemo(() => colourScale(theme, range), [theme, ...Object.values(range)]);
   const { attention_type, layer, head: chosen } = traits;
   const isChosen = head[0] === layer && head[1] === chosen;
   return (

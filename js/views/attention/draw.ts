@@ -1,5 +1,5 @@
 /** Drawing of the attention picture: plain functions of a canvas context, the numbers and the theme. */
-import { type CellRange, hatchRect, outlineRect, paintCells } from "../../core/canvas";
+import { type CellRange, type CellsMemo, hatchRect, outlineRect, paintCells } from "../../core/canvas";
 import type { ColourScale } from "../../core/scale";
 import type { Theme } from "../../core/theme";
 import type { Pattern } from "./pattern";
@@ -159,6 +159,8 @@ function crossOut(context: CanvasRenderingContext2D, x: number, y: number, side:
 export interface PatternPicture {
   readonly pattern: Pattern;
   readonly scale: ColourScale;
+  /** For as long as pattern and scale are the same. */
+  readonly memo: CellsMemo;
   /** Only what is on and below the diagonal exists. */
   readonly causal: boolean;
   /** There may be cells without a value, which are hatched. */
@@ -176,14 +178,16 @@ export function drawPattern(
   context: CanvasRenderingContext2D,
   range: CellRange,
   theme: Theme,
-  { pattern, scale, causal, masked, cell, token, along }: PatternPicture,
+  picture: PatternPicture,
 ): void {
+  const { pattern, scale, causal, masked, cell, token, along } = picture;
   if (masked) hatchBelow(context, range, cell, theme);
   paintCells(context, {
     range,
     cellWidth: cell,
     cellHeight: cell,
     map: scale.map,
+    memo: picture.memo,
     value: (row, col) => (causal && col > row ? Number.NaN : scale.place(pattern.weight(row, col))),
   });
   if (cell >= LINES_FROM) drawLinesBetween(context, range, cell, causal, theme);

@@ -1,7 +1,7 @@
 /** The chosen head, large: destination tokens down, source tokens across. */
 import { useSignal } from "@preact/signals";
 import { useMemo, useRef } from "preact/hooks";
-import type { Cell } from "../../core/canvas";
+import type { Cell, CellsMemo } from "../../core/canvas";
 import { Choice } from "../../core/components";
 import { formatNumber } from "../../core/format";
 import { useElementWidth, useTables } from "../../core/frame";
@@ -98,6 +98,7 @@ export function HeadMatrix(props: HeadMatrixProps) {
 function TokenMatrix(props: HeadMatrixProps & { labels: string[]; cell: number; reveal: Cell | null }) {
   const { tokens, labels, pattern, scale, causal, masked = false, direction, token, cell } = props;
   const along = direction === "from" ? "row" : "col";
+  const memo = useMemo((): CellsMemo => ({}), [pattern, scale, causal]);
   return (
     <Grid
       label={`Attention of ${props.name}`}
@@ -114,7 +115,7 @@ function TokenMatrix(props: HeadMatrixProps & { labels: string[]; cell: number; 
       maxHeight={MAX_HEIGHT}
       reveal={props.reveal}
       draw={(context, range, theme) =>
-        drawPattern(context, range, theme, { pattern, scale, causal, masked, cell, token, along })
+        drawPattern(context, range, theme, { pattern, scale, memo, causal, masked, cell, token, along })
       }
       describe={({ row, col }) => describeWeight(tokens, pattern, row, col)}
       onHover={(at) => props.onToken(at ? at[along] : null)}
@@ -134,6 +135,7 @@ function Overview(props: HeadMatrixProps & { room: number; onOpen: (at: Cell) =>
     [blocks.size, block],
   );
   const along = direction === "from" ? "row" : "col";
+  const memo = useMemo((): CellsMemo => ({}), [blocks, scale, causal]);
   const cell = Math.max(BLOCK_CELL, Math.floor(room / blocks.size));
   const current = token === null ? null : Math.floor(token / block);
   return (
@@ -151,7 +153,7 @@ function Overview(props: HeadMatrixProps & { room: number; onOpen: (at: Cell) =>
       maxHeight={MAX_HEIGHT}
       draw={(context, range, theme) =>
         drawPattern(context, range, theme, {
-          ...{ scale, causal, masked, cell, along },
+          ...{ scale, memo, causal, masked, cell, along },
           pattern: blocks,
           token: current,
         })

@@ -32,6 +32,8 @@ const DIRECTIONS = [
   { value: "to", text: "is attended by" },
 ] as const;
 const LONGEST_LABEL = 24;
+/** In CSS pixels, above and below what can be seen. */
+const AROUND_SIGHT = 60;
 
 export function TokenStrip(props: TokenStripProps) {
   const { tokens, token, locked, name } = props;
@@ -49,11 +51,12 @@ export function TokenStrip(props: TokenStripProps) {
   // Made once a prompt, and coloured by hand: thousands of them would take longer than a frame to go through.
   const spans = useMemo(() => tokens.map((text, index) => tokenSpan(text, index, id)), [tokens, id]);
   const painted = useRef<Painted | null>(null);
-  useLayoutEffect(() => {
+  const paint = () => {
     if (!box.current) return;
     if (painted.current?.of !== tokens) painted.current = findTokens(box.current, tokens);
-    colourTokens(painted.current, props);
-  });
+    colourTokens(box.current, painted.current, props);
+  };
+  useLayoutEffect(paint);
   return (
     <section class="mw-strip">
       <div class="mw-row">
@@ -69,6 +72,7 @@ export function TokenStrip(props: TokenStripProps) {
         aria-label="Tokens"
         tabIndex={0}
         aria-activedescendant={`${id}-${token}`}
+        onScroll={paint}
         onPointerOver={(event) => {
           const at = tokenOf(event.target);
           if (at !== null) point(at);
@@ -124,7 +128,7 @@ function tokenOf(target: EventTarget | null): number | null {
 interface Painted {
   readonly of: readonly string[];
   readonly spans: readonly HTMLElement[];
-  /** Indices into the colour map; -1 for no colour. */
+  /** Indices into the colour map; -1 for no colour, -2 for that of another map. */
   readonly colours: Int16Array;
   map: ColourMap | null;
   current: number | null;
@@ -137,21 +141,23 @@ function findTokens(box: HTMLElement, tokens: readonly string[]): Painted {
   return { of: tokens, spans, colours, map: null, current: null, locked: null };
 }
 
-function colourTokens(painted: Painted, props: TokenStripProps): void {
-  const { tokens, token, locked, scale } = props;
+function colourTokens(box: HTMLElement, painted: Painted, props: TokenStripProps): void {
+  const { token, locked, scale } = props;
   const { spans, colours } = painted;
-  for (let index = 0; index < tokens.length; index++) {
+  if (painted.map !== scale.map) colours.fill(-2);
+  painted.map = scale.map;
+  const [first, last] = tokensInSight(box, spans);
+  for (let index = first; index < last; index++) {
     const value = weightOf(props, index);
     const place = scale.place(value);
     const colour = Number.isNaN(place) ? -1 : mapIndex(place);
     const span = spans[index];
-    if (!span || (colour === colours[index] && painted.map === scale.map)) continue;
+    if (!span || colour === colours[index]) continue;
     colours[index] = colour;
     const { background = "", color = "" } = valueStyle(scale, value);
     span.style.background = background;
     span.style.color = color;
   }
-  painted.map = scale.map;
   if (painted.current !== token) {
     spans[painted.current ?? -1]?.classList.remove("mw-current");
     spans[token]?.classList.add("mw-current");
@@ -162,6 +168,22 @@ function colourTokens(painted: Painted, props: TokenStripProps): void {
     spans[locked ?? -1]?.setAttribute("aria-selected", "true");
     painted.locked = locked;
   }
+}
+
+/** The first token that can be seen in the box, some lines around included, and the one behind the last: those of a long prompt are coloured when they come into sight. */
+function tokensInSight(box: HTMLElement, spans: readonly HTMLElement[]): readonly [number, number] {
+  const origin = spans[0]?.offsetTop ?? 0;
+  const firstFrom = (y: number) => {
+    let [low, high] = [0, spans.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((spans[middle]?.offsetTop ?? 0) - origin < y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  const { scrollTop, clientHeight } = box;
+  return [firstFrom(scrollTop - AROUND_SIGHT), firstFrom(scrollTop + clientHeight + AROUND_SIGHT)];
 }
 
 /** The value between the strip's token and another one; NaN where there can be none. */
