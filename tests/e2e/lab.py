@@ -146,7 +146,7 @@ class Lab:
     def __init__(self, server: JupyterServer, browser: Browser) -> None:
         self.server = server
         self.open_pages: list[NotebookPage] = []
-        self._browser = browser
+        self.browser = browser
 
     @contextmanager
     def open_notebook(
@@ -186,7 +186,7 @@ class Lab:
         self, path: str = "", *, scale: float = 1, width: int = 1280, height: int = 1000, app: str = "lab"
     ) -> Iterator[NotebookPage]:
         """Open JupyterLab in a new workspace, so that no earlier tab comes back (`path` as in `tree/x.ipynb`), or a notebook in Notebook 7."""
-        context = self._browser.new_context(
+        context = self.browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
         )
         context.set_default_timeout(20_000)

@@ -1,0 +1,234 @@
+"""Saved pages in a real browser that has no network: from a file, in a sandboxed frame, and under policies that forbid blobs and eval."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mechwidgets as mw
+from mechwidgets.analysis.prediction import prediction_change
+from tests.models import tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+PROMPT = "When Mary gave John a drink"
+OFF = mw.ablate(head=(1, 2))
+HOSTILE = "</script><img src=x onerror=document.title='run'><script>document.title='run'</script><!--"
+STRICT = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
+)
+
+
+class Opened:
+    """A page, and what it asked for and complained of."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.context.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def ready(self, frame=None) -> None:
+        """Wait until all documents are drawn."""
+        (frame or self.page).wait_for_selector("[data-document]", state="attached")
+        (frame or self.page).wait_for_function(
+            "[...document.querySelectorAll('[data-document]')].every((one) => one.dataset.document !== 'loading')"
+        )
+
+
+@pytest.fixture
+def open_page(lab):
+    """A page of a browser that reaches nothing: `with open_page(width) as opened`."""
+
+    @contextmanager
+    def opening(width: int = 1100) -> Iterator[Opened]:
+        context = lab.browser.new_context(offline=True, viewport={"width": width, "height": 900})
+        try:
+            yield Opened(context.new_page())
+        finally:
+            context.close()
+
+    return opening
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def choose_head(page, layer, head):
+    """Walk to a head's thumbnail, and open it."""
+    grid = page.locator('[role=grid][aria-label="Attention heads"]').first
+    grid.focus()
+    page.keyboard.press("Control+Home")
+    for _ in range(layer):
+        page.keyboard.press("ArrowDown")
+    for _ in range(head):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+
+
+def test_a_page_from_a_file_answers_clicks_and_asks_for_nothing(model, open_page, tmp_path):
+    selection, changes = mw.Selection(), mw.Interventions()
+    views = [
+        mw.AttentionView(model, PROMPT, selection=selection, interventions=changes),
+        mw.PredictionView(model, PROMPT, changes),
+        mw.LogitLensView(model, PROMPT, selection=selection),
+    ]
+    path = tmp_path / "lesson.html"
+    mw.to_html(views, path)
+    with open_page() as opened:
+        page = opened.page
+        page.goto(path.as_uri())
+        opened.ready()
+        assert [root.get_attribute("data-state") for root in page.locator(".mechwidgets").all()] == ["ready"] * 3
+        choose_head(page, 1, 2)
+        page.get_by_text("Head L1H2").wait_for()
+        attention, prediction, _ = page.locator(".mechwidgets").all()
+        attention.get_by_role("button", name="Switch head off").click()
+        kl = prediction_change(model, PROMPT, [OFF]).kl
+        for root in (attention, prediction):
+            text = root.get_by_text(re.compile(r"KL [\d.e-]+ nats")).inner_text()
+            assert float(text.split()[1]) == pytest.approx(kl, rel=0.01)
+        # The lens has the head switched off too, as it was recorded, or says that it has not.
+        assert page.locator(".mechwidgets").nth(2).get_attribute("data-state") == "ready"
+        attention.get_by_role("button", name="Reset").click()
+        prediction.get_by_text(re.compile("KL")).wait_for(state="detached")
+        prompt = attention.locator("textarea")
+        assert prompt.get_attribute("readonly") is not None
+        assert attention.get_by_role("button", name="Run").is_disabled()
+        assert attention.get_by_role("button", name="Run").get_attribute("title") == "Needs a running kernel"
+        assert opened.requests == [path.as_uri()]
+        assert opened.complaints == []
+
+
+def test_what_was_not_baked_is_greyed(model, open_page, tmp_path):
+    path = tmp_path / "a.html"
+    changes = mw.Interventions()
+    mw.to_html(
+        [
+            mw.AttentionView(model, PROMPT, interventions=changes),
+            mw.LogitLensView(model, PROMPT, interventions=changes),
+        ],
+        path,
+        bake=["patterns", "prediction"],
+    )
+    with open_page() as opened:
+        opened.page.goto(path.as_uri())
+        opened.ready()
+        button = opened.page.get_by_role("button", name="Switch head off")
+        assert button.is_disabled()
+        assert button.get_attribute("title") == "Needs a running kernel"
+        assert opened.complaints == []
+
+
+def test_a_baked_sweep_shows_its_cells(model, open_page, tmp_path):
+    path = tmp_path / "a.html"
+    mw.PatchingView(model, PROMPT, "When Mary gave Mary a drink", " drink", " gave").to_html(path)
+    with open_page() as opened:
+        opened.page.goto(path.as_uri())
+        opened.ready()
+        opened.page.get_by_text(re.compile("all 18 cells computed")).wait_for()
+        assert opened.complaints == []
+
+
+def test_a_workbench_is_saved_with_its_panels(model, open_page, tmp_path):
+    path = tmp_path / "a.html"
+    mw.Workbench(model, PROMPT).to_html(path, bake=False)
+    with open_page() as opened:
+        opened.page.goto(path.as_uri())
+        opened.ready()
+        kinds = [root.get_attribute("data-view") for root in opened.page.locator(".mechwidgets").all()]
+        assert kinds[0] == "workbench"
+        assert {"attention", "prediction", "logit_lens"} & set(kinds)
+        assert opened.complaints == []
+
+
+def test_a_sandboxed_frame_draws_and_is_as_high_as_its_page(model, open_page, tmp_path):
+    frame = mw.AttentionView(model, PROMPT).to_html(iframe=True)
+    (tmp_path / "course.html").write_text(f"<!doctype html><title>course</title><p>before</p>{frame}<p>behind</p>")
+    with open_page() as opened:
+        page = opened.page
+        page.goto((tmp_path / "course.html").as_uri())
+        inside = page.frames[1]
+        opened.ready(inside)
+        assert inside.locator(".mechwidgets").get_attribute("data-state") == "ready"
+        inside.get_by_role("button", name="Switch head off").click()
+        inside.get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
+        height = inside.evaluate("document.documentElement.scrollHeight")
+        page.wait_for_function("(height) => document.querySelector('iframe').offsetHeight >= height - 2", arg=height)
+        assert [url for url in opened.requests if not url.startswith(("file:", "about:"))] == []
+        assert opened.complaints == []
+
+
+def test_a_page_works_under_a_server_s_strict_policy(model, open_page):
+    text = mw.AttentionView(model, PROMPT).to_html()
+    with open_page() as opened:
+        opened.page.context.set_offline(False)
+        headers = {"Content-Security-Policy": STRICT, "Content-Type": "text/html"}
+        opened.page.context.route("**/*", lambda route: route.fulfill(body=text, headers=headers))
+        opened.page.goto("http://127.0.0.1:9/lesson")
+        opened.ready()
+        opened.page.get_by_role("button", name="Switch head off").click()
+        opened.page.get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
+        assert opened.requests == ["http://127.0.0.1:9/lesson"]
+        assert opened.complaints == []
+
+
+def test_fragments_stand_in_one_page(model, open_page, tmp_path):
+    one = mw.AttentionView(model, PROMPT).to_html(fragment=True)
+    other = mw.TokensView(["a", "b"], [1.0, 2.0]).to_html(fragment=True)
+    (tmp_path / "a.html").write_text(f"<!doctype html><h1>course</h1>{one}<p>between</p>{other}")
+    with open_page() as opened:
+        opened.page.goto((tmp_path / "a.html").as_uri())
+        opened.page.wait_for_function("document.querySelectorAll('[data-document=ready]').length === 2")
+        assert [root.get_attribute("data-view") for root in opened.page.locator(".mechwidgets").all()] == [
+            "attention",
+            "tokens",
+        ]
+        assert opened.page.locator(".mechwidgets").first.evaluate("(root) => root.closest('[data-document]') !== null")
+        names = opened.page.evaluate("Object.keys(globalThis).filter((name) => name.startsWith('mechwidgets'))")
+        assert len(names) == 1
+        assert opened.complaints == []
+
+
+def test_markup_stays_text(open_page, tmp_path):
+    path = tmp_path / "a.html"
+    mw.TokensView([HOSTILE, "b"], [1.0, 2.0], title=HOSTILE).to_html(path, title="text")
+    with open_page() as opened:
+        opened.page.goto(path.as_uri())
+        opened.ready()
+        assert HOSTILE in opened.page.locator(".mw-header strong").inner_text()
+        assert opened.page.title() == "text"
+        assert opened.page.locator("img").count() == 0
+        assert opened.requests == [path.as_uri()]
+        assert opened.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("put", "instead", "said"),
+    [
+        ('"title":""', '"title":"x"', "does not have its checksum"),
+        ('"version":1', '"version":2', "reads version 1"),
+        ('"kind":"views"', '"kind":"other"', "of the kind other"),
+        ('{"mechwidgets"', '["mechwidgets"', "not a whole JSON file"),
+    ],
+)
+def test_a_changed_document_says_what_is_wrong(put, instead, said, open_page, tmp_path):
+    path = tmp_path / "a.html"
+    text = mw.TokensView(["a", "b"], [1.0, 2.0]).to_html()
+    assert put in text
+    path.write_text(text.replace(put, instead, 1))
+    with open_page() as opened:
+        opened.page.goto(path.as_uri())
+        opened.ready()
+        assert said in opened.page.locator('[role="alert"]').inner_text()
+        assert opened.complaints == []
