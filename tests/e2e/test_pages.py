@@ -46,7 +46,7 @@ class Opened:
 
 @pytest.fixture
 def open_page(lab):
-    """A page of a browser that reaches nothing: `with open_page(width) as opened`."""
+    """Opens pages of a browser that reaches nothing, for as long as a `with` lasts."""
 
     @contextmanager
     def opening(width: int = 1100) -> Iterator[Opened]:

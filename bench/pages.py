@@ -1,0 +1,83 @@
+"""How large saved pages are, and how soon they are there: `python -m bench.pages [folder]`.
+
+SmolLM2-135M, the IOI prompt of 14 tokens. Paint times are Chromium's own, of a page opened from a file, three times, the slowest.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+import mechwidgets as mw
+from mechwidgets.share import document as documents
+from mechwidgets.share import html
+from mechwidgets.widgets.capture import capture
+from mechwidgets.widgets.saving import document_html
+from tests.e2e.chromium import find_chromium
+from tests.e2e.lab import CHROMIUM_ARGUMENTS
+
+CLEAN = "When Mary and John went to the store, John gave a drink to"
+CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
+READY = "document.querySelector('[data-document]')?.dataset.document === 'ready'"
+
+
+def main(folder: Path) -> None:
+    """Write the pages and print what was measured."""
+    model = mw.HookedModel.from_pretrained("smollm2-135m")
+    selection, changes = mw.Selection(), mw.Interventions()
+    views = [
+        mw.AttentionView(model, CLEAN, layer=23, head=3, selection=selection, interventions=changes),
+        mw.PredictionView(model, CLEAN, changes),
+        mw.LogitLensView(model, CLEAN, selection=selection),
+        mw.PatchingView(model, CLEAN, CORRUPTED, " Mary", " John"),
+    ]
+    begun = time.monotonic()
+    said = mw.to_html(views, folder / "ioi.html")
+    print(f"the IOI page: {said!r}\nbaked in {time.monotonic() - begun:.0f} s")
+    ten = [mw.AttentionView(model, CLEAN, layer=layer) for layer in range(10)]
+    print(f"ten views, nothing baked: {mw.to_html(ten, folder / 'ten.html', bake=False)!r}")
+    (folder / "large.html").write_text(document_html(large(), "large"), encoding="utf-8")
+    opened = time.monotonic()
+    size = len(documents.to_text(large()))
+    documents.from_text(documents.to_text(large()).encode())
+    print(f"a document of {size / 1e6:.1f} MB: written twice and read in Python in {time.monotonic() - opened:.2f} s")
+    for name in ("ioi", "ten", "large"):
+        paints, readies = zip(*(open_page(folder / f"{name}.html") for _ in range(3)), strict=True)
+        text = (folder / f"{name}.html").read_text(encoding="utf-8")
+        print(
+            f"{name}.html: {len(text) / 1e6:.2f} MB, {text.count(html.TYPE)} document, "
+            f"first paint {max(paints):.0f} ms, all drawn {max(readies):.0f} ms"
+        )
+
+
+def large() -> documents.Document:
+    """A picture with so many numbers that cannot be deflated that its document has 5 MB."""
+    noise = np.frombuffer(np.random.default_rng(0).bytes(3_700_000), np.uint8)
+    made, _ = capture([mw.TokensView(["a", "b"], [1.0, 2.0])], bake=False, room=0)
+    (saved,) = made.views
+    return replace(made, views=[replace(saved, traits={**saved.traits, "noise": noise})])
+
+
+def open_page(path: Path) -> tuple[float, float]:
+    """When a page is first painted and when all of it is drawn, in milliseconds."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page()
+        page.goto(path.as_uri(), wait_until="commit")
+        page.wait_for_function(READY)
+        ready = page.evaluate("performance.now()")
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        browser.close()
+    return float(paint), float(ready)
+
+
+if __name__ == "__main__":
+    given = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
+    main(given)
