@@ -1,10 +1,10 @@
 /** The cases are those that tests/share/documents.py writes, on which Python is tested too. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import cases from "../../tests/fixtures/documents.json";
 import { canonical } from "./canonical";
 import { DocumentError, readDocument } from "./read";
 import { schemaError } from "./schema";
-import { sha256 } from "./sha256";
+import { checksum, sha256 } from "./sha256";
 
 const good = cases[0]?.text ?? "";
 
@@ -78,8 +78,7 @@ describe("a document", () => {
 describe("the checksum", () => {
   it.each([0, 1, 55, 56, 63, 64, 65, 119, 120, 1000, 100_000])("of %i bytes is SHA-256", async (length) => {
     const bytes = Uint8Array.from({ length }, (_, at) => (at * 31 + length) % 256);
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    expect(sha256(bytes)).toBe([...digest].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+    expect(sha256(bytes)).toBe(await checksum(bytes));
   });
 
   it("is of one form of JSON", () => {
@@ -89,6 +88,13 @@ describe("the checksum", () => {
     );
     expect(canonical(JSON.parse(canonical(value)))).toBe(canonical(value));
   });
+});
+
+it("a document is read on a page without the browser's own checksum", async () => {
+  vi.stubGlobal("crypto", {});
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect((await readDocument(good)).views).toHaveLength(2);
+  await expect(readDocument(good.replace(" Mary", " John"))).rejects.toThrow("checksum");
 });
 
 describe("the schema's checks", () => {

@@ -7,7 +7,7 @@ import schema from "../../mechwidgets/share/document.schema.json";
 import { decodeArrays } from "../core/arrays";
 import { canonical } from "./canonical";
 import { type Schema, schemaError } from "./schema";
-import { sha256 } from "./sha256";
+import { checksum } from "./sha256";
 
 const KIND = "views";
 const VERSION = 1;
@@ -90,7 +90,7 @@ export async function readDocument(text: string): Promise<SavedDocument> {
 }
 
 async function read(text: string): Promise<SavedDocument> {
-  const content = checkedContent(parsed(text, "it"));
+  const content = await checkedContent(parsed(text, "it"));
   const buffers = await inflated(content.buffers);
   const views = content.views.map(({ recorded, ...view }): SavedView => {
     const said = recorded === null ? { answers: [], states: [] } : readRecorded(recorded, buffers);
@@ -112,7 +112,7 @@ function parsed(text: string, what: string): unknown {
   }
 }
 
-function checkedContent(whole: unknown): Content {
+async function checkedContent(whole: unknown): Promise<Content> {
   const { mechwidgets: head, content } = whole as {
     mechwidgets?: Record<string, unknown>;
     content?: unknown;
@@ -121,7 +121,7 @@ function checkedContent(whole: unknown): Content {
     throw new DocumentError("it has no head of mechwidgets, or no content");
   }
   if (head.kind !== KIND) throw new DocumentError(`it is of the kind ${short(head.kind)}, expected ${KIND}`);
-  if (sha256(new TextEncoder().encode(canonical(content))) !== head.sha256) {
+  if ((await checksum(new TextEncoder().encode(canonical(content)))) !== head.sha256) {
     throw new DocumentError(
       "it is damaged: its content does not have its checksum, so a part of it was changed",
     );

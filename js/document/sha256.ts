@@ -1,8 +1,14 @@
-/** SHA-256 (FIPS 180-4). Browsers have one of their own only on pages that came by https or from this machine. */
+/** SHA-256 (FIPS 180-4), in hexadecimal. */
 
 const PRIMES = 64;
 
-/** In hexadecimal. */
+/** Browsers have one of their own, which takes a tenth of the time, only on pages that came by https or from this machine. */
+export async function checksum(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (!globalThis.crypto?.subtle) return sha256(bytes);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export function sha256(bytes: Uint8Array): string {
   const { hash, constants } = beginning();
   const words = new Int32Array(64);

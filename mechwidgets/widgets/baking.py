@@ -22,7 +22,7 @@ SAMPLED = 3
 # Seconds before a progress bar is worth showing.
 DELAY = 1.0
 # Longer than this nobody waits who has not asked for it by name.
-MOST_SECONDS = 120
+MOST_SECONDS = 600
 
 
 @dataclass
