@@ -45,6 +45,7 @@ _PUBLIC = {
     "DocumentView": "mechwidgets.widgets.document",
     "AttentionView": "mechwidgets.widgets.attention",
     "AttributionView": "mechwidgets.widgets.attribution",
+    "HeadView": "mechwidgets.widgets.head",
     "PredictionView": "mechwidgets.widgets.prediction",
     "LogitLensView": "mechwidgets.widgets.logit_lens",
     "PatchingResultView": "mechwidgets.widgets.patching_result",
@@ -67,6 +68,7 @@ __all__ = [
     "AttributionView",
     "DocumentView",
     "FactoredMatrix",
+    "HeadView",
     "HookedModel",
     "Intervention",
     "Interventions",
@@ -137,6 +139,7 @@ if TYPE_CHECKING:
     from mechwidgets.widgets.attribution import AttributionView as AttributionView
     from mechwidgets.widgets.document import DocumentView as DocumentView
     from mechwidgets.widgets.document import load as load
+    from mechwidgets.widgets.head import HeadView as HeadView
     from mechwidgets.widgets.interventions import Interventions as Interventions
     from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView
     from mechwidgets.widgets.patching import PatchingView as PatchingView

@@ -25,6 +25,11 @@ export function formatChange(value: number): string {
   return (value < 0 ? MINUS : "+") + digits;
 }
 
+/** With its sign, so that what raises and what lowers is told without colour. */
+export function signed(value: number): string {
+  return value > 0 ? `+${formatNumber(value)}` : formatNumber(value);
+}
+
 /** With a capital to begin with, as in a heading. */
 export function capitalized(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -6,6 +6,7 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { commands } from "vitest/browser";
 import attention from "../../tests/fixtures/attention.json";
 import attribution from "../../tests/fixtures/attribution.json";
+import head from "../../tests/fixtures/head.json";
 import logitLens from "../../tests/fixtures/logit_lens.json";
 import patching from "../../tests/fixtures/patching.json";
 import patterns from "../../tests/fixtures/patterns.json";
@@ -31,6 +32,7 @@ interface Registry {
 const FIXTURES: Record<string, Fixture> = {
   attention,
   attribution,
+  head,
   logit_lens: logitLens,
   patching,
   patterns,

@@ -3,6 +3,7 @@ import type { View } from "../core/mount";
 import type { Port } from "../core/port";
 import { SCENES as attention } from "../views/attention/scenes";
 import { SCENES as attribution } from "../views/attribution/scenes";
+import { SCENES as head } from "../views/head/scenes";
 import { SCENES as logitLens } from "../views/logit_lens/scenes";
 import { SCENES as patching } from "../views/patching/scenes";
 import { SCENES as patterns } from "../views/patterns/scenes";
@@ -17,6 +18,7 @@ export type Scene = (host: HTMLElement, show: Show) => void;
 export const SCENES: Readonly<Record<string, Scene>> = {
   ...attention,
   ...attribution,
+  ...head,
   ...logitLens,
   ...patching,
   ...patterns,

@@ -174,6 +174,18 @@ def _attribution(view: Any) -> Iterator[Bake]:
     yield _positions(view)
 
 
+def _head(view: Any) -> Iterator[Bake]:
+    def each(name: str) -> list[Ask]:
+        return [Ask(name, view._question(name, layer=layer, head=head)) for layer, head in _heads(view)]
+
+    yield Bake("patterns", "the pattern and the scores of each head", 1, each("pattern"))
+    yield Bake("composition", "the earlier heads that each head reads", 1, each("composition"))
+    yield Bake("writes", "what each head writes", 2, each("writes"))
+    # Of each head a product with the whole vocabulary.
+    yield Bake("looks", "what each head looks for", 3, each("looks"), auto=False)
+    yield Bake("copying", "the copying score of each head", 3, each("copying"), auto=False)
+
+
 def _patching(view: Any) -> Iterator[Bake]:
     if view.finished:
         return
@@ -234,6 +246,7 @@ _BAKES: Mapping[str, Callable[[Any], Iterator[Bake]]] = {
     "logit_lens": _logit_lens,
     "prediction": _prediction,
     "attribution": _attribution,
+    "head": _head,
     "patching": _patching,
     "patterns": _patterns,
     "tokens": _tokens,

@@ -15,7 +15,7 @@ from tests.e2e.chromium import find_chromium
 from tests.e2e.lab import CHROMIUM_ARGUMENTS, JupyterServer, Lab
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-KINDS = ("attention", "logit_lens", "attribution", "patching")
+KINDS = ("attention", "head", "logit_lens", "attribution", "patching")
 OFF = [(23, 3), (20, 0)]
 LOOKS = [
     {"name": "light", "width": 1400},

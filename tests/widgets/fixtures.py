@@ -33,6 +33,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
     """The traits of each picture, and some of its answers."""
     attention = mw.AttentionView(model, CLEAN, layer=23, head=3)
     attribution = mw.AttributionView(model, CLEAN, " Mary", " John")
+    head = mw.HeadView(model, CLEAN, layer=23, head=3)
     lens = mw.LogitLensView(model, "The capital of France is")
     prediction = mw.PredictionView(model, CLEAN, [mw.Intervention("z", 23)])
     written = prediction._handlers()["write"](Mock(spec=Request))
@@ -72,6 +73,10 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         attribution: [
             ("component", {"part": "head", "layer": 23, "head": 3, "neuron": None}),
             ("component", {"part": "mlp", "layer": 29, "head": None, "neuron": None}),
+        ],
+        head: [
+            ("pattern", {"layer": 9, "head": 1, "interventions": []}),
+            ("composition", {"layer": 9, "head": 1}),
         ],
         lens: [("column", {"position": 4, "follow": [model.to_single_token(" Paris")], "typed": None})],
         patching: [("sweep", {"site": "resid_pre"})],

@@ -19,6 +19,7 @@ VIEWS = {
     for view in (
         mw.AttentionView,
         mw.AttributionView,
+        mw.HeadView,
         mw.LogitLensView,
         mw.PatchingView,
         mw.PatternsView,

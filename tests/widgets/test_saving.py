@@ -36,6 +36,7 @@ def pictures(model):
         "logit_lens": mw.LogitLensView(model, CLEAN),
         "prediction": mw.PredictionView(model, CLEAN),
         "attribution": mw.AttributionView(model, CLEAN),
+        "head": mw.HeadView(model, CLEAN),
         "patching": mw.PatchingView(model, CLEAN, CORRUPTED, " drink", " gave"),
         "patterns": mw.PatternsView([["a", "b", "c"], ["d", "e", "f"]], [pattern, pattern / 2]),
         "tokens": mw.TokensView([["a", "b"]] * 12, [np.array([1.0, 2.0])] * 12),

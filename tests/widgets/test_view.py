@@ -19,6 +19,7 @@ PAIR = {"clean": "Mary gave a drink to", "corrupted": "John gave a drink to", "a
 ARGUMENTS = {
     mw.AttentionView: {"prompt": PROMPT},
     mw.AttributionView: {"prompt": PROMPT},
+    mw.HeadView: {"prompt": PROMPT},
     mw.LogitLensView: {"prompt": PROMPT},
     mw.PatchingView: PAIR,
     mw.PredictionView: {"prompt": PROMPT},
@@ -27,6 +28,7 @@ ARGUMENTS = {
 COMPUTED = {
     mw.AttentionView: "thumbnails",
     mw.AttributionView: "total",
+    mw.HeadView: "answers",
     mw.LogitLensView: "tokens",
     mw.PatchingView: "results",
     mw.PredictionView: "distribution",
@@ -35,6 +37,7 @@ COMPUTED = {
 OUT_OF_RANGE = {
     mw.AttributionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.AttentionView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
+    mw.HeadView: ("head", "Head 999 is out of range: there are 4, 0 to 3."),
     mw.LogitLensView: ("layer", "Layer 999 is out of range: there are 3, 0 to 2."),
     mw.PatchingView: ("position", "Position 999 is out of range: there are 5, 0 to 4."),
     mw.PredictionView: ("position", "Position 999 is out of range: there are 6, 0 to 5."),

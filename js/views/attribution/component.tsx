@@ -1,18 +1,18 @@
 /** The chosen component: what it adds, what it writes towards, what it is made of; or which components add most. */
 import { useSignal } from "@preact/signals";
-import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { titleOf, useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
-import { formatNumber } from "../../core/format";
+import { formatNumber, signed } from "../../core/format";
 import { useTables } from "../../core/frame";
 import type { Intervention } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
+import { Bars } from "../../core/signed_bars";
 import { quoteToken, tokenLabel } from "../../core/tokens";
 import type { Component, Parts } from "./parts";
 import type { ComponentAnswer, NeuronsAnswer, Traits } from "./traits";
-import { componentName, share, shortName, signed } from "./words";
+import { componentName, share, shortName } from "./words";
 
 const LISTED = 12;
 
@@ -226,57 +226,4 @@ function Sums({ rows }: { rows: readonly (readonly [string, number])[] }) {
   const told = rows.filter(([, value]) => value !== 0);
   if (told.length === 0) return null;
   return <div class="mw-muted">and {told.map(([name, value]) => `${name} ${signed(value)}`).join(", ")}</div>;
-}
-
-interface BarRow {
-  key: string;
-  name: string;
-  title?: string;
-  value: number;
-  pressed?: boolean;
-  onClick?: () => void;
-}
-
-function Bars({ rows, most, code }: { rows: readonly BarRow[]; most?: number; code?: boolean }) {
-  const end = most ?? Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-9);
-  return (
-    <ul class="mw-signed-bars">
-      {rows.map(({ key, name, title, value, pressed, onClick }) => (
-        <li key={key}>
-          <Name {...{ title, pressed, onClick, code }}>{name}</Name>
-          <span class="mw-signed-bar" aria-hidden="true">
-            <span
-              class={value < 0 ? "mw-lowers" : "mw-raises"}
-              style={{ width: `${(50 * Math.abs(value)) / end}%` }}
-            />
-          </span>
-          <span class="mw-signed-number">{signed(value)}</span>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-interface NameProps {
-  title: string | undefined;
-  pressed: boolean | undefined;
-  onClick: (() => void) | undefined;
-  code: boolean | undefined;
-  children: ComponentChildren;
-}
-
-function Name({ title, pressed, onClick, code, children }: NameProps) {
-  const style = `mw-signed-name ${code ? "mw-code" : ""}`;
-  if (!onClick) {
-    return (
-      <span class={style} title={title}>
-        {children}
-      </span>
-    );
-  }
-  return (
-    <button type="button" class={`${style} mw-link`} title={title} aria-pressed={pressed} onClick={onClick}>
-      {children}
-    </button>
-  );
 }

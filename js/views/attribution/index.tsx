@@ -3,11 +3,13 @@ import { useMemo } from "preact/hooks";
 import { answeredToggle, useAnswers } from "../../core/answers";
 import { Changes, isStale } from "../../core/changes";
 import { Header, PromptForm, StatusLine } from "../../core/components";
+import { signed } from "../../core/format";
 import { preactView, useFrame } from "../../core/frame";
 import { type Intervention, isHeadOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { PositionSelector } from "../../core/position_selector";
 import { useRequest } from "../../core/request";
+import { signedBarsCss } from "../../core/signed_bars";
 import { tokenLabel } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
 import { ComponentPanel, LargestPanel } from "./component";
@@ -15,9 +17,9 @@ import { arrange, HeadsMap, LayerBars } from "./maps";
 import { type Component, type Parts, readParts } from "./parts";
 import css from "./style.css?inline";
 import type { Traits } from "./traits";
-import { quantity, signed } from "./words";
+import { quantity } from "./words";
 
-export const attribution = preactView<Traits>(Attribution, css);
+export const attribution = preactView<Traits>(Attribution, css + signedBarsCss);
 
 function Attribution({ port }: { port: Port<Traits> }) {
   const parts = useParts(port);

@@ -1,7 +1,7 @@
 /** What the picture calls its components and numbers. */
 
 import type { Cell } from "../../core/canvas";
-import { formatNumber } from "../../core/format";
+import { signed } from "../../core/format";
 import { quoteToken } from "../../core/tokens";
 import { barValue, type Component, type Parts } from "./parts";
 
@@ -28,11 +28,6 @@ export function shortName({ part, layer, head }: Component): string {
   if (layer === null) return otherName(part);
   if (head !== null) return `L${layer}H${head}`;
   return `${part === "mlp" ? "MLP" : "attention"} ${layer}`;
-}
-
-/** With its sign, so that what raises and what lowers is told without colour. */
-export function signed(value: number): string {
-  return value > 0 ? `+${formatNumber(value)}` : formatNumber(value).replace("-", "−");
 }
 
 export function share(value: number, total: number): string {
