@@ -29,8 +29,8 @@ export function Header({ name, modelName, title, badge, children }: HeaderProps)
   const modified = useModified();
   return (
     <div class="mw-header">
-      <strong>{title || name}</strong>
-      <span class="mw-muted">{title ? `${name} · ${modelName}` : modelName}</span>
+      <bdi class="mw-title">{title || name}</bdi>
+      <bdi class="mw-muted">{title ? `${name} · ${modelName}` : modelName}</bdi>
       {(badge || modified) && (
         <span class="mw-badge" title={modified ?? undefined}>
           {badge ?? "modified"}

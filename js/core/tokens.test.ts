@@ -12,6 +12,9 @@ it.each([
   ["\u0000\u001b\u007f", "␀␛␡"],
   ["a\u00a0b", "a⍽b"],
   ["\u200b\u202eabc", "‹U+200B›‹U+202E›abc"],
+  ["\u061c\u3164\u{e0041}", "‹U+061C›‹U+3164›‹U+E0041›"],
+  ["👩\u200d👧", "👩\u200d👧"],
+  ["\u200d", "‹U+200D›"],
   ["\ufffd", "\ufffd"],
   ["<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"],
 ])("labels the token %j as %j", (token, label) => {
@@ -21,6 +24,12 @@ it.each([
 it("quotes a token with its spaces", () => {
   expect(quoteToken(" gave")).toBe("' gave'");
   expect(quoteToken("\n")).toBe("'⏎'");
+});
+
+it("keeps a token from right to left apart from the sentence around it", () => {
+  expect(quoteToken(" שלום")).toBe("\u2068' שלום'\u2069");
+  expect(quoteToken("مرحبا")).toBe("\u2068'مرحبا'\u2069");
+  expect(shorten(quoteToken("שלום עולם"), 6)).toBe("\u2068'שלו…\u2069");
 });
 
 it("shortens by characters, not by halves of them", () => {

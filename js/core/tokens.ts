@@ -8,9 +8,13 @@ const SHOWN: Readonly<Record<string, string>> = {
   "\u00a0": "⍽",
 };
 const CONTROL_PICTURES = 0x2400;
-/** Control characters, no-break space, and what is invisible or turns the writing direction. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
-const HIDDEN = /[\u0000-\u001f\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+/** Control characters, no-break space, and what is invisible or turns the writing direction; not what joins two emoji, and not the signs of Arabic numbers. */
+const HIDDEN =
+  /[\p{Cc}\p{Zl}\p{Zp}\u00a0\u3164]|(?<!\p{Extended_Pictographic}\ufe0f?(?=\u200d))(?![\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2])\p{Cf}/gu;
+/** Scripts that are written from right to left. */
+const FROM_RIGHT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Nko}\p{Script=Syriac}\p{Script=Thaana}]/u;
+/** Between these, text of either direction leaves its neighbours where they are. */
+const [ISOLATE, END] = ["\u2068", "\u2069"];
 
 /** As a label: spaces at the start and the end as dots, other whitespace as marks; an empty token as "∅". */
 export function tokenLabel(token: string): string {
@@ -20,13 +24,16 @@ export function tokenLabel(token: string): string {
 
 /** Inside a sentence: in quotes, where spaces show by themselves. */
 export function quoteToken(token: string): string {
-  return `'${visible(token)}'`;
+  const quoted = `'${visible(token)}'`;
+  return FROM_RIGHT.test(quoted) ? `${ISOLATE}${quoted}${END}` : quoted;
 }
 
 /** At most `length` characters; what is cut shows as an ellipsis. */
 export function shorten(text: string, length: number): string {
   const characters = Array.from(text);
-  return characters.length <= length ? text : `${characters.slice(0, length - 1).join("")}…`;
+  if (characters.length <= length) return text;
+  const cut = `${characters.slice(0, length - 1).join("")}…`;
+  return text.endsWith(END) ? `${cut}${END}` : cut;
 }
 
 function visible(token: string): string {

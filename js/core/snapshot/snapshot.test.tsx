@@ -65,7 +65,7 @@ describe("a picture as SVG", () => {
   });
 
   it("has each line of a text that is broken into lines", async () => {
-    const { frame } = await draw(".text { width: 4ch; font-family: monospace }", "one two three");
+    const { frame } = await draw(".text { width: 5ch; font-family: monospace }", "one two three");
     const found = texts((await takeSnapshot(frame)).svg);
     expect(found.slice(0, 3).map((text) => text?.trim())).toEqual(["one", "two", "three"]);
   });
