@@ -46,6 +46,7 @@ _PUBLIC = {
     "AttentionView": "mechwidgets.widgets.attention",
     "AttributionView": "mechwidgets.widgets.attribution",
     "HeadView": "mechwidgets.widgets.head",
+    "Exercise": "mechwidgets.widgets.exercise",
     "PredictionView": "mechwidgets.widgets.prediction",
     "LogitLensView": "mechwidgets.widgets.logit_lens",
     "PatchingResultView": "mechwidgets.widgets.patching_result",
@@ -67,6 +68,7 @@ __all__ = [
     "AttentionView",
     "AttributionView",
     "DocumentView",
+    "Exercise",
     "FactoredMatrix",
     "HeadView",
     "HookedModel",
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     from mechwidgets.widgets.attribution import AttributionView as AttributionView
     from mechwidgets.widgets.document import DocumentView as DocumentView
     from mechwidgets.widgets.document import load as load
+    from mechwidgets.widgets.exercise import Exercise as Exercise
     from mechwidgets.widgets.head import HeadView as HeadView
     from mechwidgets.widgets.interventions import Interventions as Interventions
     from mechwidgets.widgets.logit_lens import LogitLensView as LogitLensView

@@ -6,6 +6,7 @@ import { beforeEach, expect, it, onTestFinished } from "vitest";
 import { commands } from "vitest/browser";
 import attention from "../../tests/fixtures/attention.json";
 import attribution from "../../tests/fixtures/attribution.json";
+import exercise from "../../tests/fixtures/exercise.json";
 import head from "../../tests/fixtures/head.json";
 import logitLens from "../../tests/fixtures/logit_lens.json";
 import patching from "../../tests/fixtures/patching.json";
@@ -20,7 +21,12 @@ import { type Fixture, withBytes } from "./fixture";
 
 interface WidgetModule {
   default: {
-    render(props: { model: unknown; el: HTMLElement; signal: AbortSignal }): Promise<() => void>;
+    render(props: {
+      model: unknown;
+      el: HTMLElement;
+      signal: AbortSignal;
+      host?: unknown;
+    }): Promise<() => void>;
   };
 }
 
@@ -33,15 +39,17 @@ const FIXTURES: Record<string, Fixture> = {
   attention,
   attribution,
   head,
+  exercise,
   logit_lens: logitLens,
   patching,
   patterns,
   prediction,
   tokens,
   top_tokens: topTokens,
-  // What is in it is the host's to draw.
-  workbench: { ...workbench, traits: { ...workbench.traits, panels: [], views: {} } },
+  workbench,
 };
+/** What is inside another picture is the host's to draw. */
+const HOST = { getWidget: async () => ({ exports: {}, render: async () => undefined }) };
 const REFERENCES_TEXT = ["IPY_MODEL_core", "IPY_MODEL_view"];
 const REFERENCES = { _bundles: REFERENCES_TEXT };
 const KINDS = Object.keys(FIXTURES);
@@ -183,12 +191,14 @@ it("a picture that is taken away while its code is on the way draws nothing", as
 /** Renders, and ends, as anywidget does. */
 async function expectDrawn(module: WidgetModule, kind: string, model: FakeModel): Promise<void> {
   const { el, signal } = place();
-  const end = await module.default.render({ model, el, signal });
+  const end = await module.default.render({ model, el, signal, host: HOST });
   await painted();
   const root = el.querySelector<HTMLElement>(".mechwidgets");
   expect(root?.dataset.view).toBe(kind);
   expect(root?.querySelector('[role="alert"]')).toBeNull();
-  expect(root?.querySelector(':is([role="grid"] canvas, [role="option"], tbody td, ol li)')).toBeTruthy();
+  expect(
+    root?.querySelector(':is([role="grid"] canvas, [role="option"], tbody td, ol li, .mw-exercise-question)'),
+  ).toBeTruthy();
   expect(root?.textContent).toContain(String(model.get("model_name")));
   for (const { id } of model.sent)
     model.receive({ kind: "mw-error", id, message: "no kernel", error_type: "Error" });

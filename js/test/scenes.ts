@@ -3,6 +3,7 @@ import type { View } from "../core/mount";
 import type { Port } from "../core/port";
 import { SCENES as attention } from "../views/attention/scenes";
 import { SCENES as attribution } from "../views/attribution/scenes";
+import { SCENES as exercise } from "../views/exercise/scenes";
 import { SCENES as head } from "../views/head/scenes";
 import { SCENES as logitLens } from "../views/logit_lens/scenes";
 import { SCENES as patching } from "../views/patching/scenes";
@@ -19,6 +20,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ...attention,
   ...attribution,
   ...head,
+  ...exercise,
   ...logitLens,
   ...patching,
   ...patterns,

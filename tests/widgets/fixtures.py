@@ -63,6 +63,9 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         model_name=model.cfg.model_name,
     )
     bench = mw.Workbench(model, CLEAN, CORRUPTED, panels=("prediction", "attribution", "attention", "patching"))
+    exercise = mw.Exercise(
+        attention, [(23, 3), (11, 1)], "Which heads look back at a name?", hint="Look at late layers."
+    )
     questions: dict[View, list[tuple[str, dict[str, Any]]]] = {
         attention: [
             ("patterns", {"heads": [[23, 3]]}),
@@ -84,6 +87,7 @@ def fixtures(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
         patterns: [("pattern", {"sample": 0, "head": 3})],
         tokens: [],
         top_tokens: [],
+        exercise: [("check", {"layer": 23, "head": 3}), ("check", {"layer": 0, "head": 0})],
         bench: [("check", {"prompt": CLEAN, "corrupted": CORRUPTED, "answer": "", "wrong": ""})],
     }
     return {
@@ -118,8 +122,10 @@ def results(model: mw.HookedModel) -> dict[str, dict[str, Any]]:
 def traits(view: View) -> dict[str, Any]:
     """The traits that a picture declares itself, as JSON."""
     state = {name: to_json(value) for name, value in view.get_state().items() if name in own_traits(type(view))}
+    # what a picture is called in a kernel is another name each time
+    if isinstance(view, mw.Exercise):
+        state["view"] = f"IPY_MODEL_{view.view.kind}"
     if isinstance(view, mw.Workbench):
-        # what a picture is called in a kernel is another name each time
         state["views"] = {kind: f"IPY_MODEL_{kind}" for kind in state["views"]}
     return state
 

@@ -20,6 +20,7 @@ VIEWS = {
         mw.AttentionView,
         mw.AttributionView,
         mw.HeadView,
+        mw.Exercise,
         mw.LogitLensView,
         mw.PatchingView,
         mw.PatternsView,

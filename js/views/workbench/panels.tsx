@@ -1,8 +1,9 @@
 /** The pictures of the workbench: which of them are shown, and each in its place. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { Child } from "../../core/child";
 import { ErrorLine } from "../../core/components";
 import { useFrame } from "../../core/frame";
-import { isAbort, type Port } from "../../core/port";
+import type { Port } from "../../core/port";
 import type { UsedRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
 import type { WorkbenchTraits } from "./traits";
@@ -70,7 +71,7 @@ export function Panels({ port, request, onPairNeeded }: PanelsProps) {
           >
             {stale.includes(name) && <p class="mw-bench-panel-note">Of the last prompt</p>}
             {views[name] ? (
-              <Child port={port} reference={views[name]} />
+              <Child reference={views[name]} />
             ) : (
               <p class="mw-bench-panel-note">
                 <span class="mw-spinner" aria-hidden="true" /> {NAMES[name] ?? name}: running the model…
@@ -79,35 +80,6 @@ export function Panels({ port, request, onPairNeeded }: PanelsProps) {
           </div>
         ))}
       </div>
-    </>
-  );
-}
-
-function Child({ port, reference }: { port: Port<WorkbenchTraits>; reference: string }) {
-  const { signal } = useFrame();
-  const place = useRef<HTMLDivElement>(null);
-  const [failure, setFailure] = useState("");
-  useEffect(() => {
-    const controller = new AbortController();
-    const draw = async (el: HTMLElement) => {
-      try {
-        await port.drawChild(reference, el, AbortSignal.any([controller.signal, signal]));
-      } catch (error) {
-        if (!isAbort(error)) setFailure(error instanceof Error ? error.message : String(error));
-      }
-    };
-    setFailure("");
-    if (place.current) void draw(place.current);
-    return () => controller.abort();
-  }, [port, reference, signal]);
-  return (
-    <>
-      {failure && (
-        <div class="mw-error" role="alert">
-          {failure}
-        </div>
-      )}
-      <div ref={place} />
     </>
   );
 }
