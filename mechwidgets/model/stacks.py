@@ -32,13 +32,13 @@ def stack_of(
         ValueError: layers of different shapes.
     """
     kept = _kept.setdefault(owner, OrderedDict())
-    now = tuple(_version(weight) for module in modules for weight in module.parameters(recurse=False))
+    now = tuple(version_of(weight) for module in modules for weight in module.parameters(recurse=False))
     before, stack = kept.get(name, (None, None))
-    if stack is None or before != (*now, _version(stack)):
+    if stack is None or before != (*now, version_of(stack)):
         kept.pop(name, None)
         stack = _stacked(name, read())
     if stack.nbytes <= KEPT_BYTES:
-        kept[name] = (*now, _version(stack)), stack
+        kept[name] = (*now, version_of(stack)), stack
         kept.move_to_end(name)
         while sum(tensor.nbytes for _, tensor in kept.values()) > KEPT_BYTES:
             kept.popitem(last=False)
@@ -55,6 +55,7 @@ def _stacked(name: str, layers: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([weight.to(layers[0].device) for weight in layers])
 
 
-def _version(tensor: torch.Tensor) -> tuple[int, int]:
+def version_of(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor lies, and how often it was edited in place."""
     # Tensors made in inference mode count no versions; and cannot be changed outside of it.
     return tensor.data_ptr() if not tensor.is_meta else 0, 0 if tensor.is_inference() else tensor._version

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 import traitlets
 
-from mechwidgets.analysis.prediction import PredictionChange, anchored, continuation, prediction_change
+from mechwidgets.analysis.prediction import (
+    PredictionChange,
+    anchored,
+    continuation,
+    next_token_log_probs,
+    prediction_change,
+)
+from mechwidgets.model.fingerprint import fingerprint
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
@@ -54,6 +61,8 @@ class PredictionView(ReadsBehind, kind="prediction"):
     answered = traitlets.Dict().tag(sync=True)
     distribution = traitlets.Dict().tag(sync=True)
 
+    _before: tuple[Any, torch.Tensor] | None = None
+
     def __init__(
         self,
         model: HookedModel,
@@ -84,7 +93,8 @@ class PredictionView(ReadsBehind, kind="prediction"):
         tokens = self.model.to_tokens(prompt, prepend_bos)
         at = tokens.shape[1] - 1 if position is None else position
         check_range("position", at, tokens.shape[1])
-        found = prediction_change(self.model, tokens, list(interventions), TOP_TOKENS, position=at)
+        before = self._unmodified(tokens, at)
+        found = prediction_change(self.model, tokens, list(interventions), TOP_TOKENS, before, position=at)
         traits = {
             "tokens": self.model.token_texts(tokens[0].tolist()),
             "answered": {"position": at, "interventions": [one.to_json() for one in interventions]},
@@ -93,6 +103,13 @@ class PredictionView(ReadsBehind, kind="prediction"):
             },
         }
         return Answer(traits, found)
+
+    def _unmodified(self, tokens: torch.Tensor, position: int) -> torch.Tensor:
+        """The distribution without interventions, which a change of them leaves as it is: kept until the prompt, the place or the model is another."""
+        of = (tokens.tolist(), position, fingerprint(self.model))
+        if self._before is None or self._before[0] != of:
+            self._before = of, next_token_log_probs(self.model, tokens, position=position)
+        return self._before[1]
 
     def _handlers(self) -> Mapping[str, Handler]:
         return {"set_inputs": self._set, "write": self._write, "behind": self._behind}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,40 @@ def test_the_most_probable_and_those_that_move_most_are_among_the_tokens():
 
 def test_where_nothing_moves_there_are_no_more_tokens():
     assert len(prediction_change(tiny_model(), PROMPT, [], 3).token_ids) == 3
+
+
+def test_a_change_of_interventions_costs_one_run():
+    model = tiny_model()
+    view = mw.PredictionView(model, PROMPT, [OFF])
+    runs = []
+    forward = model.hf_model.forward
+    with patch.object(model.hf_model, "forward", lambda *args, **named: (runs.append(1), forward(*args, **named))[1]):
+        view.interventions = [mw.ablate(head=(0, 0))]
+        assert len(runs) == 1
+        view.interventions = []
+        assert len(runs) == 1
+    assert_shows(view, PROMPT)
+
+
+@pytest.mark.parametrize("change", ["weights", "hook", "module hook", "prompt", "position"])
+def test_what_the_model_says_without_interventions_is_kept_no_longer_than_it_holds(change):
+    model = tiny_model()
+    view = mw.PredictionView(model, PROMPT, [OFF])
+    place, prompt = -1, PROMPT
+    module = model.hf_model.model.layers[1].mlp
+    if change == "weights":
+        with torch.no_grad():
+            module.down_proj.weight.mul_(2)
+    elif change == "hook":
+        model.add_hook("blocks.1.hook_mlp_out", lambda written, hook: written * 2)
+    elif change == "module hook":
+        module.register_forward_hook(lambda module, args, output: output * 2)
+    elif change == "prompt":
+        view.prompt = prompt = "Mary gave a drink"
+    else:
+        view.position = place = 2
+    view.interventions = [mw.ablate(head=(0, 0))]
+    assert_shows(view, prompt, [mw.ablate(head=(0, 0))], place)
 
 
 def test_position_and_interventions_are_inputs():
