@@ -203,6 +203,26 @@ test("a head is switched off and on, and the numbers pale until the kernel has n
   expect(port.get("interventions")).toEqual([]);
 });
 
+test("a head that is switched off writes nothing, and lists no tokens", async () => {
+  const port = samplePort();
+  port.update({ layer: 23, head: 3, interventions: [switchOff(23, 3)] });
+  port.answer("component", () => {
+    const zeros = { dtype: "float32", shape: [2], data: new Float32Array(2) };
+    const special = ["<|endoftext|>", "<|im_start|>"];
+    return {
+      ...{ up: special, up_values: zeros, down: special, down_values: zeros },
+      ...{ on_answer: 0, on_wrong: 0 },
+    };
+  });
+  const picture = await show(port);
+  await until(
+    () => panel(picture).includes("It writes nothing in this run, as it is switched off."),
+    "the answer",
+  );
+  expect(panel(picture)).not.toContain("<|endoftext|>");
+  expect(panel(picture)).not.toContain("writes towards");
+});
+
 test("a position is chosen in the list, and from outside", async () => {
   const port = samplePort();
   const picture = await show(port);

@@ -74,7 +74,12 @@ export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen:
       )}
       <ErrorLine request={request} />
       {!isAnswered && !answer && <div class="mw-muted">What it writes towards takes a running kernel.</div>}
-      {answer && <Writes answer={answer} stale={request.pending.value} />}
+      {answer && writesNothing(answer) && (
+        <div class="mw-muted">
+          It writes nothing in this run{isSwitchedOff(props) && ", as it is switched off"}.
+        </div>
+      )}
+      {answer && !writesNothing(answer) && <Writes answer={answer} stale={request.pending.value} />}
       {layer !== null && chosen.part === "attn" && head === null && (
         <HeadsOf {...{ parts, layer, onChoose }} />
       )}
@@ -83,6 +88,18 @@ export function ComponentPanel(props: PanelProps & { port: Port<Traits>; chosen:
       )}
     </section>
   );
+}
+
+/** All tokens alike, those that are listed are the first of the vocabulary and mean nothing. */
+function writesNothing({ up_values, down_values }: ComponentAnswer): boolean {
+  return [...up_values.data, ...down_values.data].every((value) => value === 0);
+}
+
+function isSwitchedOff({
+  chosen: { layer, head },
+  isOff,
+}: { chosen: Component } & Pick<PanelProps, "isOff">) {
+  return layer !== null && head !== null && isOff(layer, head);
 }
 
 interface SwitchProps extends Pick<PanelProps, "onToggle"> {
