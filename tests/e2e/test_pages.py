@@ -232,3 +232,23 @@ def test_a_changed_document_says_what_is_wrong(put, instead, said, open_page, tm
         opened.ready()
         assert said in opened.page.locator('[role="alert"]').inner_text()
         assert opened.complaints == []
+
+
+def test_a_notebook_shows_a_document_without_its_model(model, lab):
+    name = "lesson.mw.json"
+    selection, changes = mw.Selection(), mw.Interventions()
+    views = [
+        mw.AttentionView(model, PROMPT, selection=selection, interventions=changes),
+        mw.PredictionView(model, PROMPT, changes),
+    ]
+    mw.save(views, lab.server.root / name)
+    cells = [f'import mechwidgets as mw\nloaded = mw.load("{name}")\nloaded']
+    with lab.open_notebook(cells) as page:
+        attention = page.wait_for_view("attention")
+        prediction = page.wait_for_view("prediction")
+        attention.get_by_role("button", name="Switch head off").click()
+        for root in (attention, prediction):
+            root.get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
+        assert page.execute("print(loaded)").strip() == f"DocumentView(attention, prediction of {model.cfg.model_name})"
+        assert page.external_requests() == []
+        assert page.page_errors == []
