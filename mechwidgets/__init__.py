@@ -43,6 +43,7 @@ _PUBLIC = {
     "save": "mechwidgets.widgets.saving",
     "to_html": "mechwidgets.widgets.saving",
     "DocumentView": "mechwidgets.widgets.document",
+    "display_mode": "mechwidgets.widgets.display_mode",
     "AttentionView": "mechwidgets.widgets.attention",
     "AttributionView": "mechwidgets.widgets.attribution",
     "HeadView": "mechwidgets.widgets.head",
@@ -94,6 +95,7 @@ __all__ = [
     "ablate",
     "copying_score",
     "datasets",
+    "display_mode",
     "head_composition",
     "head_scores",
     "load",
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     from mechwidgets.model.prompt_pair import PromptPair as PromptPair
     from mechwidgets.widgets.attention import AttentionView as AttentionView
     from mechwidgets.widgets.attribution import AttributionView as AttributionView
+    from mechwidgets.widgets.display_mode import display_mode as display_mode
     from mechwidgets.widgets.document import DocumentView as DocumentView
     from mechwidgets.widgets.document import load as load
     from mechwidgets.widgets.exercise import Exercise as Exercise

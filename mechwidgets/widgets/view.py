@@ -17,6 +17,7 @@ from mechwidgets.model.hooks import nearest
 from mechwidgets.model.run import suspended
 from mechwidgets.widgets import bundles
 from mechwidgets.widgets.code import view_code
+from mechwidgets.widgets.display_mode import displayed
 from mechwidgets.widgets.errors import RefusedError, refusing
 from mechwidgets.widgets.interventions import Interventions
 from mechwidgets.widgets.links import Links
@@ -157,7 +158,7 @@ class View(anywidget.AnyWidget, Savable):
             return {"text/plain": self._closed()}
         if reruns := watched():
             reruns.shown(self)
-        return super()._repr_mimebundle_(**kwargs)
+        return displayed(self, super()._repr_mimebundle_(**kwargs))
 
     @property
     def model_id(self) -> str:

@@ -252,3 +252,29 @@ def test_a_notebook_shows_a_document_without_its_model(model, lab):
         assert page.execute("print(loaded)").strip() == f"DocumentView(attention, prediction of {model.cfg.model_name})"
         assert page.external_requests() == []
         assert page.page_errors == []
+
+
+def test_nbconvert_keeps_static_outputs_that_answer(model, open_page, tmp_path):
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    mw.display_mode("static")
+    try:
+        outputs = [
+            nbformat.v4.new_output("display_data", view._repr_mimebundle_())
+            for view in (mw.AttentionView(model, PROMPT), mw.TokensView([HOSTILE, "b"], [1.0, 2.0]))
+        ]
+    finally:
+        mw.display_mode("live")
+    cells = [nbformat.v4.new_code_cell("view", outputs=[output]) for output in outputs]
+    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    (tmp_path / "lesson.html").write_text(page, encoding="utf-8")
+    with open_page() as opened:
+        opened.page.goto((tmp_path / "lesson.html").as_uri(), wait_until="domcontentloaded")
+        frames = [frame for frame in opened.page.frames if frame != opened.page.main_frame]
+        assert len(frames) == 2
+        for frame in frames:
+            opened.ready(frame)
+            assert frame.locator(".mechwidgets").get_attribute("data-state") == "ready"
+        frames[0].get_by_role("button", name="Switch head off").click()
+        frames[0].get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()

@@ -271,3 +271,26 @@ def test_a_page_is_one_thing(model):
             mw.to_html(wrong)
     with pytest.raises(TypeError, match="no_option"):
         mw.AttentionView(model, CLEAN).to_html(no_option=1)
+
+
+@pytest.fixture
+def display():
+    """`mw.display_mode`, which is as it was after the test."""
+    yield mw.display_mode
+    mw.display_mode("live")
+
+
+def test_an_output_is_the_picture_the_page_or_both(model, display):
+    view = mw.TokensView(["a", "b"], [1.0, 2.0])
+    live = view._repr_mimebundle_()
+    display("static")
+    static = view._repr_mimebundle_()
+    assert set(static) == {"text/plain", "text/html"}
+    assert static["text/html"] == view.to_html(iframe=True)
+    assert len(static["text/html"]) < 300_000
+    display("both")
+    both, *metadata = view._repr_mimebundle_()
+    assert set(both) == {*live[0], "text/html"}
+    assert metadata == list(live[1:])
+    with pytest.raises(ValueError, match="live, static, both"):
+        display("interactive")
