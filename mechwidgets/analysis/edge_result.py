@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,15 +57,29 @@ class EdgeAttribution:
         **said: Any,
     ) -> EdgeAttribution:
         """Label what was found, float32 [sender, receiver] each."""
+        return cls.labelled(_coords(graph), scores, exact, unit, clean_metric, corrupted_metric, **said)
+
+    @classmethod
+    def labelled(
+        cls,
+        coords: Mapping[str, Any],
+        scores: np.ndarray,
+        exact: np.ndarray,
+        unit: str,
+        clean_metric: float,
+        corrupted_metric: float,
+        **said: Any,
+    ) -> EdgeAttribution:
+        """As `of`, with the labels themselves: xarray coordinates `sender`, `sender_layer`, `receiver`, `receiver_layer` and `receiver_kind`."""
         method = "edge attribution patching" + (
             f" with integrated gradients, {said['steps']} steps" if said["steps"] else ""
         )
         baselines: dict[str, Any] = {"clean_metric": clean_metric, "corrupted_metric": corrupted_metric}
         attrs = {"unit": unit, "direction": said["direction"], **baselines}
         labelled = _labelled(
-            graph, scores, f"approximate effect on {said['metric']}", {"approximation": method, **attrs}
+            coords, scores, f"approximate effect on {said['metric']}", {"approximation": method, **attrs}
         )
-        return cls(labelled, _labelled(graph, exact, f"exact effect on {said['metric']}", attrs), **baselines, **said)
+        return cls(labelled, _labelled(coords, exact, f"exact effect on {said['metric']}", attrs), **baselines, **said)
 
     @property
     def pearson(self) -> float:
@@ -103,6 +119,17 @@ class EdgeAttribution:
         """
         return scatter(self.scores, self.exact, f"edges, {self.direction}{self._over}\n{self.metric}\n{self.caption}")
 
+    def save(self, path: str | Path) -> None:
+        """Write it all to a file that `mw.load` reads: JSON, with a name that ends in .mw.json. A file of that name is replaced, in one step.
+
+        Raises:
+            OSError: the file cannot be written.
+            ValueError: another ending.
+        """
+        from mechwidgets.analysis.result_file import save
+
+        save(self, path)
+
     @property
     def _over(self) -> str:
         return f", mean over {self.n_pairs:,} pairs" if self.n_pairs > 1 else ""
@@ -114,15 +141,18 @@ class EdgeAttribution:
         )
 
 
-def _labelled(graph: Graph, values: np.ndarray, name: str, attrs: dict[str, Any]) -> xr.DataArray:
-    import xarray as xr
-
+def _coords(graph: Graph) -> dict[str, Any]:
     sender_layers = [-1 if sender.kind == "embed" else sender.layer for sender in graph.senders]
-    coords = {
+    return {
         "sender": [sender.label for sender in graph.senders],
         "sender_layer": ("sender", sender_layers),
         "receiver": [receiver.label for receiver in graph.receivers],
         "receiver_layer": ("receiver", [receiver.layer for receiver in graph.receivers]),
         "receiver_kind": ("receiver", [receiver.kind for receiver in graph.receivers]),
     }
+
+
+def _labelled(coords: Mapping[str, Any], values: np.ndarray, name: str, attrs: dict[str, Any]) -> xr.DataArray:
+    import xarray as xr
+
     return xr.DataArray(values, dims=("sender", "receiver"), coords=coords, name=name, attrs=attrs)

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechwidgets.analysis import document
+from mechwidgets.analysis import document, edge_file
 from mechwidgets.analysis.attribution import AttributionResult
+from mechwidgets.analysis.edge_result import EdgeAttribution
 from mechwidgets.analysis.pairs_result import PairsResult
 from mechwidgets.analysis.result import PatchingResult, Prompt
 
 if TYPE_CHECKING:
     from mechwidgets.analysis.document import Content
 
-ONE, MANY, VERSION = "patching_result", "pairs_result", 1
+ONE, MANY, EDGES, VERSION = "patching_result", "pairs_result", "edge_attribution", 1
+KINDS = (ONE, MANY, EDGES)
+Result = PatchingResult | PairsResult | EdgeAttribution
 # Coordinates are indices, strengths or tokens.
 COORDINATES = (int, float, str)
 
 
-def save(result: PatchingResult | PairsResult, path: str | Path) -> None:
+def save(result: Result, path: str | Path) -> None:
     """Write a result to a file.
 
     Raises:
@@ -31,11 +34,13 @@ def save(result: PatchingResult | PairsResult, path: str | Path) -> None:
     if isinstance(result, PairsResult):
         content = {"n_asked": result.n_asked, "results": [to_content(one) for one in result]}
         document.write(path, MANY, VERSION, content)
+    elif isinstance(result, EdgeAttribution):
+        document.write(path, EDGES, VERSION, edge_file.to_content(result))
     else:
         document.write(path, ONE, VERSION, to_content(result))
 
 
-def load(path: str | Path) -> PatchingResult | PairsResult:
+def load(path: str | Path) -> Result:
     """Read what `save` wrote. Nothing in it is run.
 
     Args:
@@ -48,16 +53,18 @@ def load(path: str | Path) -> PatchingResult | PairsResult:
     return from_document(*document.read(path))
 
 
-def from_document(kind: str, version: int, content: Content) -> PatchingResult | PairsResult:
+def from_document(kind: str, version: int, content: Content) -> Result:
     """The result of a document that was read.
 
     Raises:
         ValueError: a document of another kind or a newer version, or one whose parts do not fit together.
     """
-    if kind not in (ONE, MANY):
-        raise content.error(f"it is of the kind {kind!r}; known are 'views', {ONE!r} and {MANY!r}")
+    if kind not in KINDS:
+        raise content.error(f"it is of the kind {kind!r}; known are 'views', {', '.join(map(repr, KINDS))}")
     if version != VERSION:
         raise content.newer(version, VERSION)
+    if kind == EDGES:
+        return edge_file.from_content(content)
     return from_content(content) if kind == ONE else _pairs(content)
 
 

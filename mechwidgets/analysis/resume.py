@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechwidgets.analysis import document
+from mechwidgets.analysis.edge_result import EdgeAttribution
 from mechwidgets.analysis.pairs_result import PairsResult
 from mechwidgets.analysis.progress import Found, carry_out
 from mechwidgets.analysis.result import PatchingResult, Prompt
-from mechwidgets.analysis.result_file import load, save
+from mechwidgets.analysis.result_file import Result, load, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ class SavedSweep(Found):
             # whether it can be written is known before any work
             self.save()
 
-    def take_up(self, found: PatchingResult | PairsResult, where: str) -> None:
+    def take_up(self, found: Result, where: str) -> None:
         """Go on from what an earlier sweep found.
 
         Raises:
@@ -63,6 +64,8 @@ class SavedSweep(Found):
         """
         if isinstance(found, PairsResult):
             differences = [f"{len(found)} pairs there, one asked for"]
+        elif isinstance(found, EdgeAttribution):
+            differences = ["edges there, cells asked for"]
         else:
             differences = what_differs(self.result(), found)
             self.values[:], self.done[:] = (found.values.values, found.done) if not differences else (np.nan, False)

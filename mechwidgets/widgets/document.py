@@ -19,8 +19,7 @@ from mechwidgets.widgets.saving import MAX_BYTES, Saved, document_html
 from mechwidgets.widgets.view import View
 
 if TYPE_CHECKING:
-    from mechwidgets.analysis.pairs_result import PairsResult
-    from mechwidgets.analysis.result import PatchingResult
+    pass
 
 
 class DocumentView(View, kind="document"):
@@ -96,7 +95,7 @@ class DocumentView(View, kind="document"):
         return f"DocumentView({kinds}{' of ' + ', '.join(sorted(of)) if of else ''})"
 
 
-def load(path: str | Path) -> DocumentView | PatchingResult | PairsResult:
+def load(path: str | Path) -> DocumentView | result_file.Result:
     """Open a file that `save` wrote: pictures show themselves in a notebook, without the model; results are results again. Nothing in the file is run.
 
     Args:

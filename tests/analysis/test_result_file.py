@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import mechwidgets as mw
-from mechwidgets.analysis import document
+from mechwidgets.analysis import document, edge_file
 from mechwidgets.analysis.result import PatchingResult, Prompt
 from tests.analysis.results import a_result, a_table
 from tests.models import tiny_model
@@ -115,6 +115,54 @@ def test_an_approximation_stays_one(tmp_path):
     names = {"model": model}
     exec(result.code, names)
     assert names["result"].values.identical(result.values)
+
+
+def an_edge_attribution(model=None, **options):
+    clean, corrupted = "When Mary gave John a drink", "When Ann gave John a drink"
+    model = tiny_model() if model is None else model
+    return mw.patching.edge_attribution(model, clean, corrupted, mw.LogitDiff(" Mary", " John"), **options)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_edges_come_back(steps, tmp_path):
+    model = tiny_model()
+    result = an_edge_attribution(model, top=4, steps=steps)
+    result.save(tmp_path / "a.mw.json")
+    loaded = mw.load(tmp_path / "a.mw.json")
+    assert repr(loaded) == repr(result)
+    assert loaded.scores.identical(result.scores)
+    assert loaded.exact.identical(result.exact)
+    assert loaded.top(5).equals(result.top(5))
+    names = {"model": model}
+    exec(loaded.code, names)
+    assert names["result"].scores.identical(result.scores)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["labels"]["sender"].pop(), "the labels of its senders are not one for each"),
+        (lambda c: c["labels"]["receiver"].__setitem__(1, c["labels"]["receiver"][0]), "or one stands twice"),
+        (lambda c: c["labels"].update(sender_layer=["0"]), "expected"),
+        (lambda c: c.update(exact=document.encode(np.zeros((2, 2), np.float32))), "the shape of 'exact' is"),
+        (lambda c: c.update(n_pairs=0), "it is over 0 pairs in 0 steps"),
+        (lambda c: c.pop("unit"), "it has no 'unit'"),
+        (lambda c: c.update(clean_metric="1"), "expected a number"),
+    ],
+)
+def test_edges_that_do_not_fit_are_refused(change, message, tmp_path):
+    content = edge_file.to_content(an_edge_attribution(top=1))
+    change(content)
+    document.write(tmp_path / "a.mw.json", "edge_attribution", 1, content)
+    with pytest.raises(ValueError, match=message):
+        mw.load(tmp_path / "a.mw.json")
+
+
+def test_a_sweep_does_not_go_on_from_edges(tmp_path):
+    clean, corrupted = "When Mary gave John a drink", "When Ann gave John a drink"
+    an_edge_attribution(top=1).save(tmp_path / "a.mw.json")
+    with pytest.raises(ValueError, match="is of another sweep: edges there, cells asked for"):
+        mw.patching.sweep(tiny_model(), clean, corrupted, mw.LogitDiff(" Mary", " John"), file=tmp_path / "a.mw.json")
 
 
 @given(at=st.floats(0, 1), bit=st.integers(0, 7))
