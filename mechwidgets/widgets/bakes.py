@@ -228,6 +228,15 @@ def _top_tokens(view: Any) -> Iterator[Bake]:
     yield Bake("columns", "the other neurons, layers and samples", 2, asks)
 
 
+def _exercise(view: Any) -> Iterator[Bake]:
+    about = view.view
+    heads = about.n_heads if about.has_trait("n_heads") else len(getattr(about, "head_names", ()))
+    sizes = {"layer": getattr(about, "n_layers", 0), "head": heads, "position": len(view.tokens)}
+    places = itertools.product(*(range(sizes[name]) for name in view.asks))
+    asks = [Ask("check", dict(zip(view.asks, place, strict=True))) for place in places]
+    yield Bake("verdicts", "whether each answer is right", 0, asks)
+
+
 def _only(names: Iterable[str], **values: Any) -> dict[str, Any]:
     return {name: values[name] for name in names}
 
@@ -251,6 +260,7 @@ _BAKES: Mapping[str, Callable[[Any], Iterator[Bake]]] = {
     "patterns": _patterns,
     "tokens": _tokens,
     "top_tokens": _top_tokens,
+    "exercise": _exercise,
 }
 _INPUTS: Mapping[str, Callable[[Any], tuple[str, ...]]] = {
     "patterns": lambda _: ("sample",),

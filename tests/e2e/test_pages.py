@@ -278,3 +278,21 @@ def test_nbconvert_keeps_static_outputs_that_answer(model, open_page, tmp_path):
             assert frame.locator(".mechwidgets").get_attribute("data-state") == "ready"
         frames[0].get_by_role("button", name="Switch head off").click()
         frames[0].get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
+
+
+def test_an_exercise_is_solved_without_a_kernel(model, open_page, tmp_path):
+    path = tmp_path / "exercise.html"
+    heads = mw.AttentionView(model, PROMPT)
+    mw.Exercise(heads, lambda layer, head: (head == 2, f"Its layer is {layer}."), "Find a third head.").to_html(path)
+    with open_page(width=400) as opened:
+        page = opened.page
+        page.goto(path.as_uri())
+        opened.ready()
+        choose_head(page, 1, 1)
+        page.get_by_role("button", name="Answer L1H1").click()
+        page.get_by_text("L1H1 is not it. Its layer is 1.").wait_for()
+        choose_head(page, 1, 2)
+        page.get_by_role("button", name="Answer L1H2").click()
+        page.get_by_text("Solved.").wait_for()
+        assert opened.requests == [path.as_uri()]
+        assert opened.complaints == []

@@ -1,8 +1,9 @@
 /** A question that is answered by clicking in a picture; each answer is checked at once. */
 import { useState } from "preact/hooks";
+import { titleOf, useAnswers } from "../../core/answers";
 import { Child } from "../../core/child";
 import { Button, ErrorLine, Header } from "../../core/components";
-import { preactView, useFrame } from "../../core/frame";
+import { preactView } from "../../core/frame";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { useTrait } from "../../core/trait";
@@ -44,12 +45,14 @@ function Answering({ port }: { port: Port<Traits> }) {
     const verdict = await check.send(choice);
     if (verdict) port.set("answers", [...port.get("answers"), { ...choice, ...verdict }]);
   };
-  const { live } = useFrame().capabilities.value;
+  const { to } = useAnswers();
+  const usable = choice !== null && to("check", choice);
   return (
     <>
       <div class="mw-exercise-row">
         <Button
-          disabled={!choice || given === true || !live || check.pending.value}
+          disabled={!usable || given === true || check.pending.value}
+          title={choice ? titleOf(usable) : undefined}
           onClick={() => void answer()}
         >
           {choice ? `Answer ${placeName(choice, tokens)}` : "Answer"}
