@@ -82,6 +82,12 @@ class AttentionView(ModelView, kind="attention"):
         scores: your own by name, each float32 [layer, head]; assign any of what the argument takes.
         interventions: what is switched off now, a list of Intervention.
         complete: whether the heads are computed.
+        n_layers, n_heads, model_name: of the model.
+        alternatives: what the other prompts have at each position where they differ, [pos] lists of texts.
+        score_names, score_values: all scores, their names and float32 [score, layer, head]; NaN where the prompt does not define one.
+        thumbnails, thumbnail_block, limits: what the map draws: uint8 [layer, head, pos / block, pos / block] (1 to 255 from one of the head's limits to the other, 0
+            for no value), the tokens a pixel, and where each head's colours end, float32 [layer, head, 2].
+        diverging: whether the values are differences.
 
     Raises:
         ValueError: a prompt that cannot be run (empty, too long), prompts of different numbers of tokens, or a layer, head or score that there is not.

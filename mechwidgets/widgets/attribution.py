@@ -48,6 +48,13 @@ class AttributionView(ReadsBehind, kind="attribution"):
         part: "attn" or "mlp" of the chosen layer, or, without a layer, "embed" or "pos_embed".
         neuron: the chosen neuron of the MLP, or None.
         attribution: the numbers, a `mechwidgets.analysis.logit_attribution.Attribution`.
+        answer_text, wrong_text: the two tokens as texts; "" where nothing is subtracted.
+        answered: the `position` and the `interventions` that the numbers are of.
+        layer_values, head_values, head_bias: in logits, float32: [layer, 2] of attention and MLP, [layer, head], and [layer] of what attention adds besides its heads;
+            NaN where there is none.
+        others: what is no layer's, in logits, by name: "embed", "pos_embed", "bias", "rest".
+        total, logit, capped: what all parts add up to, the model's own (both in logits), and whether a soft cap stands between them.
+        n_layers, n_heads, model_name: of the model.
 
     Raises:
         ValueError: a prompt that cannot be run, an answer that is not one token, or a place that the model or the prompt does not have.

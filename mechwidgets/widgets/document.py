@@ -30,6 +30,8 @@ class DocumentView(View, kind="document"):
 
     Attributes:
         document: the pictures with their numbers, a `mechwidgets.share.document.Document`.
+        text: the same as the text of its file.
+        title, model_name: "", as each picture has its own.
         views: its pictures, each a `SavedView` with `kind`, `code` (the Python that drew it), `model` and `traits` (arrays as numpy's).
     """
 

@@ -34,6 +34,8 @@ class Exercise(View, kind="exercise"):
     Attributes:
         answers: what was answered, in order: a list of dicts with the places, `right` (whether it is) and `feedback` (a text).
         solved: whether all that there is to find was found.
+        tokens: the texts of the picture's tokens, [pos].
+        model_name: what the picture calls the model.
 
     Raises:
         TypeError: something else than a picture, or a check that is neither a list nor a function.

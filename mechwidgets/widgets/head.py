@@ -51,6 +51,8 @@ class HeadView(ModelView, kind="head"):
         prompt, prepend_bos: assign to ask about something else.
         layer, head, position, token, stream, distance, composition, interventions: assign to look at something else; `observe` to follow clicks.
         tokens: the texts of the prompt's tokens, [pos].
+        answers: by question ("pattern", "writes", "composition", "copying", "looks") the first `args` and `value`, which the page need not ask for.
+        n_layers, n_heads, n_ctx, model_name: of the model; n_ctx in tokens.
 
     Raises:
         ValueError: a prompt that cannot be run, or a layer, head, position or distance that there is not.

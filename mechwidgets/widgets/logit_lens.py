@@ -59,6 +59,18 @@ class LogitLensView(ModelView, kind="logit_lens"):
         tokens: the texts of the prompt's tokens, [pos].
         layer, position: the chosen place, or None.
         lens: the numbers, as `mechwidgets.logit_lens` gives them.
+        compare_tokens: the texts of the second prompt's tokens, [pos].
+        answered: the `interventions` that the numbers are of.
+        streams, has_tuned_lens: what this picture can read.
+        target_text: the target as a text; "" for the output's own.
+        row_labels: "embed" and the layers, or the layers and "output", [row].
+        vocabulary, vocabulary_ids: the tokens, as texts and as ids, that `top_tokens` points into.
+        top_tokens, top_probs: int32 and float32 [prompt, row, pos, k], the most probable first; probabilities 0 to 1.
+        entropy, kl, max_entropy: in nats: float32 [prompt, row, pos] each, and the log of the vocabulary's size.
+        rank, target_probs: of the target, [prompt, row, pos]: int32 (0 is the top, -1 none) and float32.
+        divergence: of the second prompt from the first, in nats, float32 [row, pos].
+        keeps_states: whether a position is answered for without running the model.
+        n_layers, model_name: of the model.
 
     Raises:
         ValueError: a prompt that cannot be run (empty, too long), two of different token counts, a stream that the model has not, or a target that is not one

@@ -84,6 +84,16 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
         layer, head, position: the chosen place, each a number or None.
         interventions: what is pinned, a list of Intervention: carried out together on the run that is changed. Another pair takes patches out of it.
         result: the numbers of the site that is shown.
+        clean_tokens, corrupted_tokens: the texts of the prompts' tokens, [pos].
+        axes: what each site's table goes along: by site, `name` and `values` of each axis.
+        results: the metric after patching, by site, float32 of the axes' shape; NaN where the model gave it, None where it was not run to the end.
+        computed, absent: by site, uint8 of that shape: the cells that were run, where not all were; those that the model does not have, where there are some.
+        details: what else is known of a finished result's cells, float32: "exact" (the metric), "stderr", "low", "high" (of the effect), "p" (corrected).
+        clean_metric, corrupted_metric: of the two prompts as they are; None where there is one prompt only.
+        metrics, directions, sites: what can be chosen.
+        heading, names, metric_name, caption: what the picture calls things, and how good its numbers are.
+        approximate, finished: whether the numbers are first-order approximations, and whether they are all there is.
+        model_name: what the picture calls the model.
 
     Raises:
         ValueError: prompts, answers, a site, metric or direction that cannot be used; the message says why.

@@ -32,6 +32,20 @@ class PatchingResultView(PatchingTraits, DataView, kind="patching"):
         settings: `scale` ("normalized" or "raw"), `reach` (where the colours end: at the other "baselines", or at the largest of the "values"; by default
             whichever shows more), `layer`, `head` and `position` (the chosen cell), `title`, and what every ipywidget takes.
 
+    Attributes:
+        clean, corrupted, answer, wrong: the prompts and the answers, as texts.
+        site, direction: what was changed, and how; metric: what was read.
+        clean_tokens, corrupted_tokens: the texts of the prompts' tokens, [pos].
+        axes: what each site's table goes along: by site, `name` and `values` of each axis.
+        results: the metric after patching, by site, float32 of the axes' shape; NaN where the model gave it, None where it was not run to the end.
+        computed, absent: by site, uint8 of that shape: the cells that were run, where not all were; those that the model does not have, where there are some.
+        details: what else is known of a finished result's cells, float32: "exact" (the metric), "stderr", "low", "high" (of the effect), "p" (corrected).
+        clean_metric, corrupted_metric: of the two prompts as they are; None where there is one prompt only.
+        metrics, directions, sites: what can be chosen.
+        heading, names, metric_name, caption: what the picture calls things, and how good its numbers are.
+        approximate, finished: whether the numbers are first-order approximations, and whether they are all there is.
+        model_name: what the picture calls the model.
+
     Raises:
         ValueError: more cells than a picture can be told.
         TypeError: something else than a result, or an argument that the picture does not take.

@@ -44,6 +44,8 @@ class PatternsView(DataView, kind="patterns"):
 
     Attributes:
         head, sample, drawing: what is chosen; assign to choose, `observe` to follow clicks.
+        diverging: whether negative and positive values have colours of their own.
+        thumbnails, thumbnail_block: what the map draws, uint8 [head, pos / block, pos / block], and the tokens a pixel.
 
     Raises:
         ValueError: arrays that do not fit the tokens; the message has both shapes.

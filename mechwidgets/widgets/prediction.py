@@ -46,6 +46,9 @@ class PredictionView(ReadsBehind, kind="prediction"):
         order: "change" (what moves most first) or "probability" (most probable without interventions first).
         tokens: the texts of the prompt's tokens, [pos].
         change: the numbers, a `mechwidgets.analysis.prediction.PredictionChange`.
+        answered: the `position` and the `interventions` that the distribution is of.
+        distribution: `tokens` (texts), `before` and `after` (probabilities, float32 [token]) and `kl` (nats).
+        model_name: what the picture calls the model.
 
     Raises:
         ValueError: a prompt that cannot be run, or a position that it does not have.

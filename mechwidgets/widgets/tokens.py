@@ -56,6 +56,7 @@ class TokensView(DataView, kind="tokens"):
     Attributes:
         index: the place along each dimension that is shown; assign to choose, `observe` to follow clicks.
         page: the page of samples.
+        content: what is on the page: texts and values, float32.
 
     Raises:
         ValueError: values that do not fit the tokens; the message has both lengths.

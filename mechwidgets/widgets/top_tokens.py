@@ -36,6 +36,7 @@ class TopTokensView(DataView, kind="top_tokens"):
     Attributes:
         sample, layer: what is shown; assign to choose, `observe` to follow clicks.
         neuron: the first column.
+        content: what is in sight: the sample's tokens, and for each column its largest and smallest values.
 
     Raises:
         ValueError: values that do not fit the tokens or each other.

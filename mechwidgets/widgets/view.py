@@ -26,6 +26,7 @@ from mechwidgets.widgets.reruns import watched
 from mechwidgets.widgets.rpc import Handler, Request, Requests
 from mechwidgets.widgets.saving import Savable
 from mechwidgets.widgets.selection import PLACES, Selection
+from mechwidgets.widgets.trait_help import with_defaults
 
 __all__ = ["Answer", "ModelView", "RefusedError", "View", "refusing"]
 
@@ -90,6 +91,8 @@ class View(anywidget.AnyWidget, Savable):
             cls.kind = kind
             cls._esm = bundles.module(kind)
         super().__init_subclass__(**kwargs)
+        if kind is not None:
+            cls.__doc__ = with_defaults(cls)
 
     def __init__(self, lock: threading.RLock, **traits: Any) -> None:
         self._turn = threading.RLock()

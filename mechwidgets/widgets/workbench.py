@@ -49,6 +49,11 @@ class Workbench(ModelView, kind="workbench"):
         tokens: the texts of the prompt's tokens, [pos].
         layer, head, position: what is chosen, each a number or None.
         interventions: what is switched on now, a list of Intervention; `shared_interventions` has those that are switched off too, and `undo`.
+        answer_text, wrong_text: the tokens that are asked about, as texts.
+        corrupted_tokens: the texts of the corrupted prompt's tokens, [pos].
+        offered: the panels that there are, by name, and whether each `needs_pair`.
+        stale: the panels that are still about the last question.
+        n_layers, n_heads, model_name: of the model.
 
     Raises:
         ValueError: a prompt or an answer that cannot be used, prompts of different numbers of tokens, or a panel that there is not.
