@@ -38,10 +38,10 @@ class Opened:
 
     def ready(self, frame=None) -> None:
         """Wait until all documents are drawn."""
-        (frame or self.page).wait_for_selector("[data-document]", state="attached")
-        (frame or self.page).wait_for_function(
-            "[...document.querySelectorAll('[data-document]')].every((one) => one.dataset.document !== 'loading')"
-        )
+        where = frame or self.page
+        # Not a function that is waited for: Playwright would evaluate its text in the page, whose policy forbids that.
+        where.wait_for_selector("[data-document]", state="attached")
+        where.wait_for_selector("[data-document=loading]", state="detached")
 
 
 @pytest.fixture
