@@ -12,6 +12,7 @@ from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.prompt_pair import PromptPair, check_answer
 from mechwidgets.widgets.attention import AttentionView
 from mechwidgets.widgets.attribution import AttributionView
+from mechwidgets.widgets.head import HeadView
 from mechwidgets.widgets.logit_lens import LogitLensView
 from mechwidgets.widgets.patching import PatchingView
 from mechwidgets.widgets.prediction import PredictionView
@@ -132,6 +133,7 @@ PANELS: dict[str, Panel] = {
         AttributionView, lambda question: {**_prompt(question), **_answers(question)}, own_places=("position",)
     ),
     "attention": Panel(AttentionView, _alone),
+    "head": Panel(HeadView, _prompt),
     "logit_lens": Panel(LogitLensView, _alone),
     "patching": Panel(PatchingView, lambda question: {**_pair(question), **_answers(question)}, needs_pair=True),
 }

@@ -39,7 +39,7 @@ class Workbench(ModelView, kind="workbench"):
         answer: the next token that is asked about, a text; "" for what the model finds most probable.
         wrong: the token that it is held against, a text; "" for none, or, with a corrupted prompt, for what the model finds most probable after that.
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
-        panels: which pictures are shown, of "prediction", "attribution", "attention", "logit_lens" and "patching" (which needs a corrupted prompt).
+        panels: which pictures are shown, of "prediction", "attribution", "attention", "head", "logit_lens" and "patching" (which needs a corrupted prompt).
         interventions: changes under which the model runs, such as `[mw.ablate(head=(4, 7))]`, or an Interventions shared with other pictures.
         settings: `layer`, `head` and `position` (what is chosen to begin with), `selection` (to share it with pictures outside), `title`, and what every ipywidget takes (`layout`, `tabbable`, `tooltip`).
 

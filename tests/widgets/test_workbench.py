@@ -83,6 +83,17 @@ def test_panels_are_shown_and_hidden_and_keep_what_was_set_in_them(bench):
     assert bench.views["logit_lens"].prompt == bench.prompt
 
 
+def test_every_panel_follows_the_prompt_and_the_interventions(bench):
+    bench.corrupted = CORRUPTED
+    bench.show(*bench.offered)
+    assert set(bench.views) == set(bench.offered)
+    bench.shared_interventions.append(OFF)
+    bench.prompt = CORRUPTED.replace("John", "drink")
+    for view in bench.views.values():
+        assert bench.prompt in (getattr(view, name, None) for name in ("prompt", "clean"))
+        assert view.interventions == [OFF]
+
+
 def test_a_panel_that_there_is_not_is_refused_and_names_the_others(bench):
     before = state(bench)
     with pytest.raises(ValueError, match=r"no panel 'atention'\. Did you mean 'attention'\? Panels: prediction, "):
