@@ -2,22 +2,24 @@
 
 import { titleOf, useAnswers } from "./answers";
 import { Button } from "./components";
-import { type Intervention, interventionLabel } from "./intervention";
+import { type Intervention, interventionLabel, isSwitchOff } from "./intervention";
 
 export interface ChangesProps {
   interventions: readonly Intervention[];
   onChange: (interventions: Intervention[]) => void;
+  /** Whether somebody says what there is under these; by itself, whether the picture's numbers are known for them. */
+  isAnswered?: (interventions: Intervention[]) => boolean;
 }
 
-export function Changes({ interventions, onChange }: ChangesProps) {
+export function Changes({ interventions, onChange, isAnswered }: ChangesProps) {
   const answers = useAnswers();
   if (interventions.length === 0) return null;
   return (
     <div class="mw-changes">
-      <span class="mw-muted">changed</span>
+      <span class="mw-muted">{interventions.every(isSwitchOff) ? "switched off" : "changed"}</span>
       {interventions.map((change, index) => {
         const others = interventions.filter((_, other) => other !== index);
-        const usable = answers.with({ interventions: others });
+        const usable = isAnswered ? isAnswered(others) : answers.with({ interventions: others });
         return (
           <Button
             key={index}

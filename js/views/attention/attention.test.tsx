@@ -360,7 +360,7 @@ describe("switching heads off", () => {
     const panel = root.querySelector(".mw-prediction");
     const labels = () =>
       [...(panel?.querySelectorAll('[aria-label^="Undo"]') ?? [])].map((undo) => undo.textContent);
-    expect(panel?.textContent).not.toContain("Switched off");
+    expect(panel?.textContent).not.toContain("switched off");
     expect(labels()).toEqual([
       "add z L4H7: 2 ×",
       "add z L4H7 ×",
@@ -375,7 +375,7 @@ describe("switching heads off", () => {
     expect(labels()).toHaveLength(5);
     port.set("interventions", [switchOff(1, 2)]);
     await painted();
-    expect(panel?.textContent).toContain("Switched off");
+    expect(panel?.textContent).toContain("switched off");
   });
 
   it("keeps the last distribution while the next is asked for, and when it fails", async () => {

@@ -1,9 +1,10 @@
 /** The next-token distribution, without and with the changes, and the list of changes. */
 import { titleOf, useAnswers } from "../../core/answers";
+import { Changes } from "../../core/changes";
 import { Button, ErrorLine } from "../../core/components";
 import { Distribution, DistributionSpace } from "../../core/distribution";
 import { formatNumber } from "../../core/format";
-import { type Intervention, interventionLabel, isSwitchOff } from "../../core/intervention";
+import type { Intervention } from "../../core/intervention";
 import type { UsedRequest } from "../../core/request";
 import type { PredictAnswer } from "./traits";
 
@@ -45,29 +46,8 @@ export function Prediction(props: PredictionProps) {
           </Button>
         )}
       </div>
-      <div class="mw-row">
-        {modified ? (
-          <>
-            <span class="mw-muted">{interventions.every(isSwitchOff) ? "Switched off" : "Changed"}</span>
-            {interventions.map((change, index) => {
-              const others = interventions.filter((_, other) => other !== index);
-              return (
-                <Button
-                  key={index}
-                  label={`Undo ${interventionLabel(change)}`}
-                  title={titleOf(isAnswered(others), "Undo")}
-                  disabled={!isAnswered(others)}
-                  onClick={() => onInterventions(others)}
-                >
-                  {interventionLabel(change)} ×
-                </Button>
-              );
-            })}
-          </>
-        ) : (
-          any && <span class="mw-muted">Switch a head off to see what changes.</span>
-        )}
-      </div>
+      <Changes interventions={interventions} onChange={onInterventions} isAnswered={isAnswered} />
+      {!modified && any && <div class="mw-row mw-muted">Switch a head off to see what changes.</div>}
       <ErrorLine request={request} />
       {request.error.value && live && (
         <div>

@@ -84,7 +84,11 @@ function Head({ port }: { port: Port<Traits> }) {
         fields={[{ name: "prompt", label: "Prompt", value: useTrait(port, "prompt").value }]}
         request={setInputs}
       />
-      <Changes interventions={interventions} onChange={(changes) => port.set("interventions", changes)} />
+      <Changes
+        interventions={interventions}
+        onChange={(changes) => port.set("interventions", changes)}
+        isAnswered={(changes) => isAnswered({ interventions: changes })}
+      />
       <div class="mw-head-controls">
         <Select<Stream>
           label="A token is"
