@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.e2e.look import choose_head
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-KINDS = ("attention", "head", "logit_lens", "attribution", "patching")
+KINDS = ("attention", "head", "logit_lens", "attribution", "patching", "workbench")
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 MODEL = 'import mechwidgets as mw\nmodel = mw.HookedModel.from_pretrained("smollm2-135m")'
