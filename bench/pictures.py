@@ -75,13 +75,15 @@ class Made:
     why: str = ""
 
 
-def write_attention(n_tokens: int, path: Path) -> str:
-    """The patterns of a text, as a plain file that every package reads; returns the text."""
+def write_attention(n_tokens: int, path: Path | None) -> str:
+    """The patterns of a text, as a plain file that every package reads, if any does; returns the text."""
     import mechwidgets as mw
 
     model = mw.HookedModel.from_pretrained("smollm2-135m")
     text = "".join((Path(__file__).parents[1] / name).read_text() for name in ("ARCHITECTURE.md", "CHANGELOG.md"))
     prompt = model.tokenizer.decode(model.to_tokens(text[: 8 * n_tokens])[0, :n_tokens])
+    if path is None:
+        return str(prompt)
     _, cache = model.run_with_cache(prompt, names_filter="pattern")
     layers = [cache["pattern", layer][0].numpy() for layer in range(model.cfg.n_layers)]
     np.savez(path, attention=np.stack(layers), tokens=np.array(model.to_str_tokens(prompt)))
@@ -184,7 +186,7 @@ def main() -> None:
     found: dict[str, list[Made]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as home:
         attention = Path(home) / "attention.npz"
-        prompt = write_attention(n_tokens, attention)
+        prompt = write_attention(n_tokens, None if set(names) <= {"AttentionView"} else attention)
         for _ in range(rounds):
             for name in names:
                 made = ours(name, prompt, attention) if name in OURS else peer(name, attention, Path(home))

@@ -65,6 +65,7 @@ class AttentionView(ModelView, kind="attention"):
         layer, head: the head to begin with; by default the first.
         heads: those to show large beside it, such as `[(4, 7), (9, 6)]`.
         position: the token that is locked, from 0.
+        direction: the tokens are coloured by what that token attends to ("from" it), or by what attends "to" it.
         scores: your own score of each head: an array [layer, head], a DataArray (its name shows), or several by name in a dict.
         score: what tints the thumbnails: "previous_token", "duplicate_token", "induction", "entropy" (see `head_scores`), "difference" (the largest between
             the prompts) or the name of one of your own; "" for none.
@@ -78,7 +79,7 @@ class AttentionView(ModelView, kind="attention"):
         tokens: the texts of the first prompt's tokens, [pos].
         layer, head: the chosen head; assign to choose, `observe` to follow clicks.
         heads: those that are shown large beside it, a list of (layer, head).
-        position: the locked token, or None.
+        position, direction: the locked token, or None, and which way its attention is read.
         scores: your own by name, each float32 [layer, head]; assign any of what the argument takes.
         interventions: what is switched off now, a list of Intervention.
         complete: whether the heads are computed.
@@ -95,7 +96,7 @@ class AttentionView(ModelView, kind="attention"):
     """
 
     inputs = ("prompt", "compare", "attention_type", "prepend_bos")
-    settings = ("layer", "head", "heads", "position", "scores", "score", "order", "interventions")
+    settings = ("layer", "head", "heads", "position", "direction", "scores", "score", "order", "interventions")
 
     prompt = Texts()
     compare = Texts()
@@ -119,6 +120,7 @@ class AttentionView(ModelView, kind="attention"):
     head = traitlets.Int(0).tag(sync=True)
     heads = traitlets.List(traitlets.Tuple(traitlets.Int(), traitlets.Int())).tag(sync=True)
     position = traitlets.Int(None, allow_none=True).tag(sync=True)
+    direction = traitlets.Enum(("from", "to"), "from").tag(sync=True)
     interventions = InterventionList()
 
     def __init__(

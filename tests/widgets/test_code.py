@@ -26,7 +26,7 @@ def drawn_by(code, **scope):
 
 
 STATES = {
-    mw.AttentionView: {"layer": 2, "head": 1, "title": "A title", "interventions": [mw.ablate(head=(1, 2))]},
+    mw.AttentionView: {"layer": 2, "head": 1, "direction": "to", "interventions": [mw.ablate(head=(1, 2))]},
     mw.AttributionView: {"answer": " John", "layer": 1, "part": "mlp", "neuron": 3, "position": 2},
     mw.HeadView: {"layer": 2, "head": 1, "token": " Ann", "stream": "effective", "distance": 2, "composition": "V"},
     mw.LogitLensView: {"color_by": "entropy", "position": 1, "prepend_bos": True},

@@ -268,11 +268,12 @@ describe("the tokens", () => {
   });
 
   it("can show what attends to a token instead", async () => {
-    const { root, matrix } = await showAttention();
+    const { root, port, matrix } = await showAttention();
     button(root, "is attended by").click();
     await hoverCell(matrix(), { row: 6, col: 5 });
     expect(root.querySelector(".mw-current")?.textContent).toBe("·to");
     expect(button(root, "is attended by").getAttribute("aria-pressed")).toBe("true");
+    expect(port.get("direction")).toBe("to");
     // Nothing before a token can attend to it.
     expect(tokenColours(root)[0]).toBe("");
   });

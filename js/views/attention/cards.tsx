@@ -6,10 +6,10 @@ import { formatNumber } from "../../core/format";
 import { useFrame } from "../../core/frame";
 import { headName } from "../../core/intervention";
 import { colourScale, legendTicks } from "../../core/scale";
-import { type Direction, HeadMatrix } from "./head_matrix";
+import { HeadMatrix } from "./head_matrix";
 import type { Pattern } from "./pattern";
 import { headScores } from "./scores";
-import type { Head, Traits } from "./traits";
+import type { Direction, Head, Traits } from "./traits";
 import { headRange } from "./use_patterns";
 import { mapScale, valueName } from "./words";
 

@@ -12,9 +12,7 @@ import { quoteToken, tokenLabel } from "../../core/tokens";
 import { blocksOf } from "./blocks";
 import { drawPattern } from "./draw";
 import type { Pattern } from "./pattern";
-
-/** The strip and the matrix show one token's row ("from": what it attends to) or column ("to": what attends to it). */
-export type Direction = "from" | "to";
+import type { Direction } from "./traits";
 
 export interface HeadMatrixProps {
   /** The head's. */

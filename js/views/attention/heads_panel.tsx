@@ -7,7 +7,6 @@ import { headName } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { colourScale } from "../../core/scale";
 import { HeadCard } from "./cards";
-import type { Direction } from "./head_matrix";
 import { TokenStrip } from "./token_strip";
 import type { Head, Traits } from "./traits";
 import { headRange, usePatterns } from "./use_patterns";
@@ -23,12 +22,11 @@ export interface HeadsPanelProps {
 }
 
 export function HeadsPanel({ port, traits, isOff, onKeep, onToggle, canToggle }: HeadsPanelProps) {
-  const { heads, position, interventions } = traits;
+  const { heads, position, direction, interventions } = traits;
   const theme = useFrame().theme.value;
   const tokens = useMemo(() => sharedTokens(traits), [traits.tokens, traits.alternatives]);
   const shown = shownHeads(traits);
   const { patternOf, request } = usePatterns(port, traits, shown);
-  const direction = useSignal<Direction>("from");
   const hovered = useSignal<number | null>(null);
   const entered = useSignal<string | null>(null);
   const locked = position !== null && position < tokens.length ? position : null;
@@ -52,7 +50,7 @@ export function HeadsPanel({ port, traits, isOff, onKeep, onToggle, canToggle }:
             off={isOff(...one)}
             kept={heads.some((other) => String(other) === String(one))}
             alone={shown.length === 1}
-            direction={direction.value}
+            direction={direction}
             locked={locked !== null}
             onToken={point}
             onLock={lock}
@@ -71,11 +69,11 @@ export function HeadsPanel({ port, traits, isOff, onKeep, onToggle, canToggle }:
         scale={colourScale(theme, headRange(traits, ofStrip))}
         name={shown.length > 1 ? headName(...ofStrip) : undefined}
         causal
-        direction={direction.value}
+        direction={direction}
         token={token ?? tokens.length - 1}
         locked={locked}
         onDirection={(next) => {
-          direction.value = next;
+          port.set("direction", next);
         }}
         onToken={point}
         onLock={lock}

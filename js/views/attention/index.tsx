@@ -135,6 +135,7 @@ function useAttentionTraits(port: Port<Traits>): Traits {
     head: useTrait(port, "head").value,
     heads: useTrait(port, "heads").value,
     position: useTrait(port, "position").value,
+    direction: useTrait(port, "direction").value,
     interventions: useTrait(port, "interventions").value,
   };
 }

@@ -101,6 +101,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     head: Math.min(7, heads - 1),
     heads: [],
     position: null,
+    direction: "from",
     interventions: [],
   };
 }

@@ -7,8 +7,9 @@ import { Choice } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { type ColourScale, valueStyle } from "../../core/scale";
 import { quoteToken, shorten, tokenLabel } from "../../core/tokens";
-import { type Direction, describeWeight } from "./head_matrix";
+import { describeWeight } from "./head_matrix";
 import type { Pattern } from "./pattern";
+import type { Direction } from "./traits";
 
 export interface TokenStripProps {
   tokens: string[];

@@ -3,6 +3,8 @@ import type { NdArray } from "../../core/arrays";
 import type { Intervention } from "../../core/intervention";
 
 export type AttentionType = "standard" | "value-weighted" | "info-weighted" | "pre-softmax";
+/** The strip and the matrix show one token's row ("from": what it attends to) or column ("to": what attends to it). */
+export type Direction = "from" | "to";
 export type Head = readonly [layer: number, head: number];
 
 export interface Traits {
@@ -43,6 +45,8 @@ export interface Traits {
   heads: Head[];
   /** The locked token. */
   position: number | null;
+  /** What the token attends to, or what attends to it. */
+  direction: Direction;
   interventions: Intervention[];
 }
 
