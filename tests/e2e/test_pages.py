@@ -142,13 +142,19 @@ def test_a_baked_sweep_shows_its_cells(model, open_page, tmp_path):
 
 def test_a_workbench_is_saved_with_its_panels(model, open_page, tmp_path):
     path = tmp_path / "a.html"
-    mw.Workbench(model, PROMPT).to_html(path, bake=False)
+    mw.Workbench(model, PROMPT, panels=["attention", "prediction"]).to_html(path)
     with open_page() as opened:
         opened.page.goto(path.as_uri())
         opened.ready()
         kinds = [root.get_attribute("data-view") for root in opened.page.locator(".mechwidgets").all()]
         assert kinds[0] == "workbench"
-        assert {"attention", "prediction", "logit_lens"} & set(kinds)
+        assert sorted(kinds[1:]) == ["attention", "prediction"]
+        prediction = opened.page.locator("[data-view=prediction]")
+        choose_head(opened.page, 1, 2)
+        opened.page.locator("[data-view=attention]").get_by_role("button", name="Switch head off").click()
+        prediction.get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
+        opened.page.get_by_role("button", name="Drop L1H2 off").click()
+        prediction.get_by_text(re.compile("KL")).wait_for(state="detached")
         assert opened.complaints == []
 
 

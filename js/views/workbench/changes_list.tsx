@@ -1,6 +1,7 @@
 /** All interventions of the workbench: each can be switched off without being dropped. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import { useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { interventionLabel, isSwitchOff } from "../../core/intervention";
@@ -12,7 +13,8 @@ import type { WorkbenchTraits } from "./traits";
 
 export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
   const entries = useEntries(port);
-  const { live } = useFrame().capabilities.value;
+  // In a document each picture says for itself whether it has an answer.
+  const { live, any } = useAnswers();
   const undo = useRequest<object, WorkbenchTraits>(port, "undo");
   // Something that can be taken back, as far as this page knows.
   const [changed, setChanged] = useState(false);
@@ -34,7 +36,7 @@ export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
               <input
                 type="checkbox"
                 checked={on}
-                disabled={!live}
+                disabled={!any}
                 onChange={() => port.set("entries", switched(entries, index))}
               />
               {name}
@@ -43,7 +45,7 @@ export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
               type="button"
               class="mw-bench-change-drop"
               aria-label={`Drop ${name}`}
-              disabled={!live}
+              disabled={!any}
               onClick={() => port.set("entries", without(entries, index))}
             >
               ×

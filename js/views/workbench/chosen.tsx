@@ -1,7 +1,7 @@
 /** What is chosen in all pictures, and what can be switched off there. */
 import { useState } from "preact/hooks";
+import { titleOf, useAnswers } from "../../core/answers";
 import { Button } from "../../core/components";
-import { useFrame } from "../../core/frame";
 import { headName, type Intervention, switchOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { Select } from "../../core/select";
@@ -89,9 +89,13 @@ function Place({ name, count, value, port, label = String }: PlaceProps) {
 
 function Switch({ port, name, change }: { port: Port<WorkbenchTraits>; name: string; change: Intervention }) {
   const entries = useEntries(port);
-  const { live } = useFrame().capabilities.value;
+  const { any } = useAnswers();
   return (
-    <Button disabled={!live} onClick={() => port.set("entries", toggled(entries, change))}>
+    <Button
+      disabled={!any}
+      title={titleOf(any)}
+      onClick={() => port.set("entries", toggled(entries, change))}
+    >
       Switch {name} {isOn(entries, change) ? "on" : "off"}
     </Button>
   );
