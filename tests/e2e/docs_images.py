@@ -17,6 +17,8 @@ from tests.e2e.lab import CHROMIUM_ARGUMENTS, JupyterServer, Lab
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 # What an image may take of the repository.
 MOST_BYTES = 150_000
+# Around a picture, in CSS pixels.
+MARGIN = 8
 
 MODEL = 'import mechwidgets as mw\nmodel = mw.HookedModel.from_pretrained("smollm2-135m")'
 IOI = "When Mary and John went to the store, John gave a drink to"
@@ -39,7 +41,56 @@ class Image:
     prepare: Callable[[Locator], None] = lambda view: None
 
 
+PAIR = f'clean="{IOI}", corrupted="{IOI.replace("John gave", "Mary gave")}", answer=" Mary", wrong=" John"'
+
+
+def _open_attribution(view: Locator) -> None:
+    view.get_by_role("button", name="L23H3").click()
+
+
+def _follow_paris(view: Locator) -> None:
+    view.get_by_role("grid").first.focus()
+    view.page.keyboard.press("Control+End")
+    view.page.keyboard.press("Enter")
+
+
+def _write(view: Locator) -> None:
+    view.get_by_role("button", name="Write", exact=True).click()
+    view.get_by_role("list", name="Written without the changes").wait_for()
+
+
+def _pin_two(view: Locator) -> None:
+    view.get_by_role("grid").first.focus()
+    keys = ["Control+Home", *["ArrowDown"] * 18, *["ArrowRight"] * 9, "Enter", *["ArrowDown"] * 8, "End", "Enter"]
+    for key in keys:
+        view.page.keyboard.press(key)
+
+
+RUN = f'prompt = "{IOI}"\nlogits, cache = model.run_with_cache(prompt, names_filter=["pattern", "resid_post"])\ntokens = model.to_str_tokens(prompt)'
+LOSS = "-logits[0, :-1].log_softmax(-1).gather(-1, model.to_tokens(prompt)[0, 1:, None])[:, 0]"
+
 IMAGES = {
+    "attribution": Image(
+        "attribution", f'mw.AttributionView(model, "{IOI}", " Mary", " John")', 1120, _open_attribution
+    ),
+    "logit_lens": Image("logit_lens", 'mw.LogitLensView(model, "The capital of France is")', 1120, _follow_paris),
+    "prediction": Image("prediction", f'mw.PredictionView(model, "{IOI}", [mw.Intervention("z", 23)])', 900, _write),
+    "patching_stream": Image("patching", f"mw.PatchingView(model, {PAIR})", 1120, _pin_two),
+    "patterns": Image(
+        "patterns",
+        f"{RUN}\nmw.PatternsView(tokens, cache['pattern', 23], head_names=[f'L23H{{head}}' for head in range(9)], head=3)",
+        1000,
+    ),
+    "tokens": Image(
+        "tokens",
+        f"{RUN}\nimport torch\nloss = torch.cat([torch.zeros(1), {LOSS}])\nmw.TokensView(tokens, loss, value_name='loss (nats)')",
+        1000,
+    ),
+    "top_tokens": Image(
+        "top_tokens",
+        f"{RUN}\nimport torch\nmw.TopTokensView([tokens], [torch.stack([cache['resid_post', layer][0] for layer in (11, 23)])], k=5)",
+        1000,
+    ),
     "head": Image("head", f'mw.HeadView(model, "{IOI}", layer=23, head=3)', 1120),
 }
 
@@ -58,7 +109,11 @@ def take(lab: Lab, name: str, dark: bool) -> None:
         page.wait_for_view(image.kind)
         page.page.mouse.move(0, 0)
         path = FOLDER / f"{name}{'_dark' if dark else ''}.png"
-        view.screenshot(path=path)
+        box = view.bounding_box()
+        assert box is not None
+        around = {"x": box["x"] - MARGIN, "y": box["y"] - MARGIN}
+        size = {"width": box["width"] + 2 * MARGIN, "height": box["height"] + 2 * MARGIN}
+        page.page.screenshot(path=path, clip={**around, **size})
         # Pictures have few colours: a palette of them is a third of the bytes.
         PIL.Image.open(path).convert("RGB").quantize(256, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size > MOST_BYTES:
