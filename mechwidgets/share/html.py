@@ -15,7 +15,11 @@ _STYLE = """
 body { margin: 0; padding: 12px; }
 [data-document] { display: grid; gap: 16px; }
 [data-document] > * { min-width: 0; }
-@media print { :root { color-scheme: light; } [data-document] > * { break-inside: avoid; } }
+@media print {
+  :root { color-scheme: light; }
+  [data-document] > * { break-inside: avoid; }
+  .mechwidgets :is(.mw-menu, .mw-footer, .mw-prompt button) { display: none !important; }
+}
 """
 _NO_SCRIPT = (
     "<noscript>These pictures are drawn by the script in this page, which your browser does not run.</noscript>"

@@ -206,6 +206,24 @@ def test_fragments_stand_in_one_page(model, open_page, tmp_path):
         assert opened.complaints == []
 
 
+def test_a_page_is_printed_light_and_without_what_is_for_clicking(model, open_page, tmp_path):
+    path = tmp_path / "a.html"
+    mw.AttentionView(model, PROMPT).to_html(path, bake=False)
+    with open_page() as opened:
+        page = opened.page
+        page.emulate_media(color_scheme="dark")
+        page.goto(path.as_uri())
+        opened.ready()
+        menu = page.get_by_role("button", name="Copy and save")
+        text = "getComputedStyle(document.querySelector('.mechwidgets')).color"
+        assert menu.is_visible()
+        on_screen = page.evaluate(text)
+        page.emulate_media(color_scheme="dark", media="print")
+        assert not menu.is_visible()
+        assert page.evaluate(text) != on_screen
+        assert opened.complaints == []
+
+
 def test_markup_stays_text(open_page, tmp_path):
     path = tmp_path / "a.html"
     mw.TokensView([HOSTILE, "b"], [1.0, 2.0], title=HOSTILE).to_html(path, title="text")
