@@ -153,6 +153,10 @@ def _views(given: Any) -> list[View]:
 
     several = list(given) if isinstance(given, (list, tuple)) else [given]
     views = [PatchingResultView(one) if isinstance(one, Result) else one for one in several]
+    if any(view.kind == "document" for view in views if isinstance(view, View)):
+        raise TypeError(
+            "A saved document is saved again by itself: loaded.save(path), loaded.to_html(path). Make its pictures anew to put others beside them."
+        )
     if not views or not all(isinstance(one, View) for one in views):
         raise TypeError(f"Give a picture, or a list of pictures, such as [mw.AttentionView(...), ...]; got {given!r}.")
     return views

@@ -215,6 +215,10 @@ def test_a_loaded_document_is_a_picture_without_a_model(model, tmp_path):
     assert (tmp_path / "b.mw.json").read_text() == path.read_text()
     with pytest.raises(ValueError, match="Baking takes the model"):
         loaded.save(path, bake="all")
+    assert parts(loaded.to_html())[1] == parts(view.to_html())[1]
+    for save in (mw.to_html, lambda several: mw.save(several, path)):
+        with pytest.raises(TypeError, match="saved again by itself"):
+            save([view, loaded])
 
 
 def test_results_are_saved_and_loaded_as_results(model, tmp_path):
