@@ -19,6 +19,7 @@ interface Registry {
 /** The registry's name, which the build puts here. */
 declare const REGISTRY: string;
 
+const MOST_WAIT_MS = 1000;
 const RUN_AGAIN = "Run the cell again to draw it.";
 
 /** Draws a view; its code is there already, or is read from the models that the picture refers to. */
@@ -28,6 +29,7 @@ export function load(kind: string) {
       const { el, model, signal } = props;
       try {
         if (!registry().views[kind]) await loadScripts(kind, model);
+        await whenIdle();
         if (signal?.aborted) return () => {};
         const view = registry().views[kind];
         if (view) return view.render(props);
@@ -37,6 +39,17 @@ export function load(kind: string) {
       }
     },
   };
+}
+
+/**
+ * anywidget gives a model two seconds to begin, and tells it nothing more if it takes longer. So that fifty pictures that
+ * come at once all begin, none is drawn while others are on their way.
+ */
+function whenIdle(): Promise<void> {
+  return new Promise((done) => {
+    if ("requestIdleCallback" in globalThis) requestIdleCallback(() => done(), { timeout: MOST_WAIT_MS });
+    else setTimeout(done);
+  });
 }
 
 function registry(): Registry {
