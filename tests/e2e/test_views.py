@@ -265,7 +265,7 @@ def test_a_prediction_follows_the_heads_that_another_picture_switches_off(open_n
     expect(view.locator(".mw-bars tbody tr").first).to_contain_text("·Mary")
     view.get_by_role("button", name="Write", exact=True).click()
     without = view.get_by_role("list", name="Written without the changes")
-    expect(without).to_contain_text("·Mary")
+    expect(without).to_contain_text("·Mary", timeout=20_000)
     without.get_by_role("button").nth(1).click()
     expect(view).to_contain_text("drink·to·Mary")
     assert page.execute("print(prediction.interventions, prediction.change.kl > 0.03)") == (
