@@ -60,7 +60,7 @@ class NotebookPage:
         """Wait until the notebook's kernel is ready to run a cell."""
         self.page.wait_for_function(f"{SESSION}?.kernel?.status === 'idle'", timeout=60_000)
 
-    def run_all_cells(self, timeout: float = 60) -> None:
+    def run_all_cells(self, timeout: float = 120) -> None:
         """Run the notebook; a cell that raises fails the test with its traceback."""
         self.page.evaluate(RUN_ALL)
         self.page.wait_for_function("window.mechwidgetsRun !== 'running'", timeout=timeout * 1000)
