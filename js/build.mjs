@@ -5,15 +5,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  watch as follow,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { watch as follow, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -23,7 +15,9 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const STATIC = join(ROOT, "mechwidgets", "static");
 /** What `--watch` makes for anywidget's hot reloading, which follows one file a picture. */
 const WHOLE = join(STATIC, "whole");
-const LAB_PLUGIN = join(ROOT, "js", "hosts", "lab", "plugin.ts");
+const LAB = join(ROOT, "js", "hosts", "lab");
+/** What JupyterLab loads when it starts: the plugin and the viewer; and what the viewer loads with the first document. */
+const LAB_MODULES = ["plugin", "viewer", "pictures"].map((name) => join(LAB, `${name}.ts`));
 const MAX_SCRIPT_BYTES = 100 * 1024;
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 
@@ -31,9 +25,9 @@ const labOptions = {
   ...COMMON,
   absWorkingDir: ROOT,
   format: "esm",
-  entryPoints: [LAB_PLUGIN],
-  outfile: join(ROOT, "js", "lib", "plugin.js"),
-  external: ["@jupyterlab/*", "@lumino/*"],
+  entryPoints: LAB_MODULES,
+  outdir: join(ROOT, "js", "lib"),
+  external: ["@jupyterlab/*", "@lumino/*", "./pictures.js"],
 };
 
 async function buildPictures() {
@@ -101,11 +95,9 @@ function buildLabExtension() {
 
 async function buildOnce() {
   removeStale(await buildPictures());
-  if (existsSync(LAB_PLUGIN)) {
-    const { outputFiles } = await esbuild.build(labOptions);
-    for (const { path, text } of outputFiles) write(path, text);
-    buildLabExtension();
-  }
+  const { outputFiles } = await esbuild.build(labOptions);
+  for (const { path, text } of outputFiles) write(path, text);
+  buildLabExtension();
 }
 
 async function buildWhole() {

@@ -51,6 +51,13 @@ def test_every_view_has_an_entry_and_a_page_of_its_name(kind):
     assert (JS / "views" / kind / "index.tsx").is_file()
 
 
+@pytest.mark.parametrize("kind", VIEWS)
+def test_jupyterlab_has_the_code_of_every_kind(kind):
+    source = (JS / "hosts" / "lab" / "pictures.ts").read_text()
+    assert re.search(rf'^import {kind} from "../../entries/{kind}";$', source, re.MULTILINE)
+    assert re.search(rf"^  {kind},$", source, re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def now(smollm2):
     return fixtures(smollm2)
