@@ -139,6 +139,21 @@ describe("shared interventions", () => {
     expect(ports.map((port) => port.get("interventions"))).toEqual([[OFF, OTHER], [OTHER]]);
   });
 
+  it("are left out where the view's prompt has not their position, until one has", async () => {
+    const { interventions, models, ports } = await share({ ...HEADS, tokens: ["a", "b", "c"] });
+    const [late, last] = [
+      { ...OFF, position: [1, 4] },
+      { ...OFF, position: -3 },
+    ];
+    interventions.set("entries", [entry(late), entry(last)]);
+    expect(ports[0]?.get("interventions")).toEqual([last]);
+    const heard = vi.fn();
+    ports[0]?.on("interventions", heard, new AbortController().signal);
+    models[0]?.set("tokens", ["a", "b", "c", "d", "e"]);
+    expect(ports[0]?.get("interventions")).toEqual([late, last]);
+    expect(heard).toHaveBeenCalled();
+  });
+
   it("stay the same array while they are the same", async () => {
     const { interventions, ports } = await share(HEADS);
     interventions.set("entries", [entry(OFF)]);

@@ -45,7 +45,11 @@ export class Shared {
       signal,
     );
     // Another prompt may have the place that the last one had not.
-    for (const trait of SIZES.position) listen(model, `change:${trait}`, () => tell(["position"]), signal);
+    const measure = () => {
+      if (this.#shown) this.#shown.of = null;
+      tell(["position", "interventions"]);
+    };
+    for (const trait of SIZES.position) listen(model, `change:${trait}`, measure, signal);
   }
 
   /** Whether the view's trait is a shared one now. */
@@ -105,7 +109,7 @@ export class Shared {
     return (this.#interventions.shared?.get("entries") as Entry[] | undefined) ?? [];
   }
 
-  /** Those that are switched on and that the view's model has; the same array while they are the same. */
+  /** Those that are switched on and that the view's model and prompt have; the same array while they are the same. */
   #list(): Intervention[] {
     const entries = this.#entries();
     if (this.#shown?.of !== entries) {
@@ -119,9 +123,14 @@ export class Shared {
     return this.#shown.list;
   }
 
-  #hasPlaceOf({ layer, head }: Intervention): boolean {
-    const heads = head === null ? [] : [head].flat();
-    return (layer === null || this.#fits("layer", layer)) && heads.every((one) => this.#fits("head", one));
+  #hasPlaceOf({ layer, head, position }: Intervention): boolean {
+    const all = (index: number | number[] | null) => (index === null ? [] : [index].flat());
+    return (
+      (layer === null || this.#fits("layer", layer)) &&
+      all(head).every((one) => this.#fits("head", one)) &&
+      // Negative ones count from the end.
+      all(position).every((one) => this.#fits("position", one < 0 ? -one - 1 : one))
+    );
   }
 }
 

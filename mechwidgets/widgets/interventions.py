@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 from ipywidgets import Widget
 
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.widgets.errors import RefusedError, refusing
+
+if TYPE_CHECKING:
+    from mechwidgets.model.hooked_model import HookedModel
+
+# The traits that say how many positions a picture has; js/hosts/shared.ts has them too.
+_TOKENS = ("tokens", "clean_tokens")
 
 # How many changes of a list can be undone.
 KEPT_STEPS = 100
@@ -31,7 +37,7 @@ class InterventionList(traitlets.List):  # type: ignore[type-arg]
         """
         if isinstance(value, Interventions):
             obj.shared_interventions = value
-            return list(value)
+            return shown_in(obj, value)
         if not isinstance(value, (list, tuple)) or not all(isinstance(one, Intervention) for one in value):
             raise RefusedError(f"interventions is a list of them, such as [mw.ablate(head=(4, 7))]; got {value!r}.")
         return list(value)
@@ -235,6 +241,34 @@ class Interventions(Widget):  # type: ignore[misc]
     def _remember(self, change: Any) -> None:
         if not self._undoing and isinstance(change["old"], list):
             self._past = [*self._past, change["old"]][-KEPT_STEPS:]
+
+
+def fits(intervention: Intervention, model: HookedModel, n_pos: int | None) -> bool:
+    """Whether a model, and a prompt of that many tokens (None: of any), have the place of an intervention."""
+    try:
+        intervention.check(model)
+    except ValueError:
+        return False
+    positions = intervention.position
+    if positions is None or n_pos is None:
+        return True
+    return all(-n_pos <= one < n_pos for one in ((positions,) if isinstance(positions, int) else positions))
+
+
+def shown_in(view: Any, shared: Interventions) -> list[Intervention]:
+    """Those that are switched on and that a picture's model and prompt have."""
+    n_pos = next((len(getattr(view, name)) for name in _TOKENS if view.has_trait(name)), None)
+    return [one for one in shared if fits(one, view.model, n_pos)]
+
+
+def begun_with(shared: Interventions, model: HookedModel, inputs: Mapping[str, Any]) -> list[Intervention]:
+    """Those that a picture with these inputs will show.
+
+    Raises:
+        ValueError: a prompt that cannot be run.
+    """
+    tokens = model.to_tokens(inputs["prompt"], inputs.get("prepend_bos"))
+    return [one for one in shared if fits(one, model, tokens.shape[1])]
 
 
 def _without(those: Sequence[Intervention], others: Sequence[Intervention]) -> list[Intervention]:

@@ -14,12 +14,10 @@ from weakref import ref
 
 import traitlets
 
-from mechwidgets.widgets.interventions import Interventions
+from mechwidgets.widgets.interventions import Interventions, shown_in
 from mechwidgets.widgets.selection import PLACES, Selection
 
 if TYPE_CHECKING:
-    from mechwidgets.model.hooked_model import HookedModel
-    from mechwidgets.model.intervention import Intervention
     from mechwidgets.widgets.view import ModelView, View
 
 
@@ -122,7 +120,7 @@ class SelectionLink:
 
 
 class InterventionsLink:
-    """A picture that has interventions shows those of a shared list that are switched on and that its model has."""
+    """A picture that has interventions shows those of a shared list that are switched on and that its model and its prompt have."""
 
     def __init__(self, links: Links, view: ModelView, shared: Interventions) -> None:
         self._view, self._shared = view, shared
@@ -133,7 +131,7 @@ class InterventionsLink:
 
     def follow(self) -> None:
         """Take what is shared, as far as the picture can."""
-        self._view.interventions = [one for one in self._shared if _fits(one, self._view.model)]
+        self._view.interventions = shown_in(self._view, self._shared)
         self._known = self._view.interventions
 
     def lead(self) -> None:
@@ -158,14 +156,6 @@ def _weakly(act: Callable[[Any], None], link: Any) -> Callable[[Any], None]:
             getattr(there, name)(one)
 
     return called
-
-
-def _fits(intervention: Intervention, model: HookedModel) -> bool:
-    try:
-        intervention.check(model)
-    except ValueError:
-        return False
-    return True
 
 
 def _accepts(view: View, name: str, value: Any) -> bool:

@@ -19,7 +19,7 @@ from mechwidgets.widgets import bundles
 from mechwidgets.widgets.code import view_code
 from mechwidgets.widgets.display_mode import displayed
 from mechwidgets.widgets.errors import RefusedError, refusing
-from mechwidgets.widgets.interventions import Interventions
+from mechwidgets.widgets.interventions import Interventions, begun_with
 from mechwidgets.widgets.links import Links
 from mechwidgets.widgets.modified import look_at, watch
 from mechwidgets.widgets.reruns import watched
@@ -221,6 +221,11 @@ class ModelView(View):
         self.model = model
         self._accepting: int | None = None
         self._changes: list[Any] = []
+        shared = traits.get("interventions")
+        if "interventions" in inputs and isinstance(shared, Interventions):
+            with refusing():
+                inputs = {**inputs, "interventions": begun_with(shared, model, inputs)}
+            traits |= {"interventions": inputs["interventions"], "shared_interventions": shared}
         answer = self._ask_unmodified(**inputs)
         first = {"model_name": model.cfg.model_name, **inputs, "_answer": answer, **answer.traits, **traits}
         super().__init__(model.lock, **first)

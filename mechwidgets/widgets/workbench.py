@@ -12,7 +12,7 @@ from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.intervention import Intervention
 from mechwidgets.model.places import check_range
-from mechwidgets.widgets.interventions import InterventionList, Interventions
+from mechwidgets.widgets.interventions import InterventionList, Interventions, shown_in
 from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.panels import PANELS, WorkbenchQuestion
 from mechwidgets.widgets.rpc import Handler, Request
@@ -152,18 +152,32 @@ class Workbench(ModelView, kind="workbench"):
 
     def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
         with self._turn:
+            before = self._answer.inputs
             super()._set_inputs(request, **inputs)
+            if any(before[name] != getattr(self, name) for name in ("prompt", "corrupted", "prepend_bos")):
+                self._drop_patches()
             if not self._data.corrupted:
                 self.panels = [name for name in self.panels if not PANELS[name].needs_pair]
             self.stale = list(self.views)
             self._renew(request)
+
+    def _drop_patches(self) -> None:
+        """What was put in from another run means nothing in this one."""
+        shared = self.shared_interventions
+        if shared is not None and any(entry.intervention.op == "patch" for entry in shared.entries):
+            shared.entries = [entry for entry in shared.entries if entry.intervention.op != "patch"]
 
     def _renew(self, request: Request | None = None) -> None:
         """Ask the pictures that are still about the last question, one after the other."""
         for name in [name for name in self.panels if name in self.stale]:
             if request is not None:
                 request.check()
-            self.views[name]._set_inputs(request, **PANELS[name].inputs(self._data))
+            view = self.views[name]
+            asked = PANELS[name].inputs(self._data)
+            if "interventions" in view.inputs and self.shared_interventions is not None:
+                # not those of a longer prompt, which the picture itself would drop only afterwards
+                asked["interventions"] = shown_in(self, self.shared_interventions)
+            view._set_inputs(request, **asked)
             self.stale = [other for other in self.stale if other != name]
 
     def _handlers(self) -> Mapping[str, Handler]:

@@ -335,6 +335,14 @@ def test_pictures_answer_with_what_is_shared():
     assert ask(view, "predict", interventions=sent)["value"]["kl"] > 0
 
 
+def test_a_picture_shows_those_whose_positions_its_prompt_has():
+    late, last = mw.Intervention("z", 1, head=2, position=4), mw.Intervention("z", 1, head=2, position=-2)
+    changes = mw.Interventions([late, last])
+    model = tiny_model()
+    short, long = (mw.PredictionView(model, text, changes) for text in ("Mary gave", "Mary gave a drink to"))
+    assert (short.interventions, long.interventions) == ([last], [late, last])
+
+
 def test_a_picture_without_interventions_says_so():
     with pytest.raises(TypeError, match="PatternsView has no argument 'interventions'"):
         mw.PatternsView(["a"], [[[1.0]]], interventions=mw.Interventions())

@@ -183,6 +183,26 @@ def test_one_list_of_interventions_for_all(bench):
     assert bench.views["prediction"].interventions == []
 
 
+def test_a_shorter_prompt_leaves_out_what_is_done_at_positions_that_it_has_not(bench):
+    late = mw.Intervention("z", 1, head=2, position=4)
+    bench.shared_interventions.extend([late, OFF])
+    bench.prompt = "Mary gave"
+    assert (bench.stale, bench.interventions) == ([], [OFF])
+    assert [view.interventions for view in bench.views.values()] == [[OFF]] * len(bench.views)
+    assert [entry.intervention for entry in bench.shared_interventions.entries] == [late, OFF]
+    bench.prompt = PROMPT
+    assert [view.interventions for view in bench.views.values()] == [[late, OFF]] * len(bench.views)
+
+
+def test_another_prompt_drops_what_was_put_in_from_the_last_one(bench):
+    pinned = mw.patch_from(CORRUPTED, "z", 1, head=2, model=bench.model)
+    bench.shared_interventions.extend([pinned, OFF])
+    bench.answer = " Mary"
+    assert bench.interventions == [pinned, OFF]
+    bench.prompt = "Mary gave"
+    assert (bench.stale, bench.interventions) == ([], [OFF])
+
+
 def test_what_is_shared_can_be_shared_further(model):
     chosen, changes = mw.Selection(layer=1), mw.Interventions([OFF])
     bench = mw.Workbench(model, PROMPT, selection=chosen, interventions=changes)

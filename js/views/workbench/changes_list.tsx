@@ -8,11 +8,13 @@ import { interventionLabel, isSwitchOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useRequest } from "../../core/request";
 import { copyText } from "../../core/save";
-import { switched, useEntries, without } from "./entries";
+import { useTrait } from "../../core/trait";
+import { isInPrompt, switched, useEntries, without } from "./entries";
 import type { WorkbenchTraits } from "./traits";
 
 export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
   const entries = useEntries(port);
+  const tokens = useTrait(port, "tokens").value;
   // In a document each picture says for itself whether it has an answer.
   const { live, any } = useAnswers();
   const undo = useRequest<object, WorkbenchTraits>(port, "undo");
@@ -30,8 +32,9 @@ export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
       )}
       {entries.map(({ intervention, on }, index) => {
         const name = `${interventionLabel(intervention)}${isSwitchOff(intervention) ? " off" : ""}`;
+        const isThere = isInPrompt(intervention, tokens.length);
         return (
-          <span key={index} class="mw-bench-change" data-on={on}>
+          <span key={index} class="mw-bench-change" data-on={on && isThere}>
             <label class="mw-bench-check">
               <input
                 type="checkbox"
@@ -40,6 +43,7 @@ export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
                 onChange={() => port.set("entries", switched(entries, index))}
               />
               {name}
+              {!isThere && " (not in this prompt)"}
             </label>
             <button
               type="button"

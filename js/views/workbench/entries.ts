@@ -34,3 +34,9 @@ function isSame(one: Intervention, other: Intervention): boolean {
     JSON.stringify([site, layer, head, position, neuron, op, op === "zero" ? null : value]);
   return key(one) === key(other);
 }
+
+/** Whether a prompt of so many tokens has the positions that are changed. */
+export function isInPrompt({ position }: Intervention, count: number): boolean {
+  const positions = position === null ? [] : [position].flat();
+  return positions.every((one) => one < count && one >= -count);
+}

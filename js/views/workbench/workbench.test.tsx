@@ -234,6 +234,18 @@ test("interventions are switched, dropped, undone and copied", async () => {
   expect(await violations(picture.root)).toEqual([]);
 });
 
+test("what is done at a position that the prompt has not is marked", async () => {
+  const picture = await show(
+    samplePort({ ...ALONE, entries: [on({ ...HEAD, position: 20 }), on({ ...HEAD, position: -1 })] }),
+  );
+  const [late, last] = [...picture.root.querySelectorAll<HTMLElement>(".mw-bench-change")];
+  expect([late?.textContent, late?.dataset.on]).toEqual([
+    "zero z L23H3 at 20 (not in this prompt)×",
+    "false",
+  ]);
+  expect([last?.textContent, last?.dataset.on]).toEqual(["zero z L23H3 at -1×", "true"]);
+});
+
 test("without a kernel it can be read, and asks nothing", async () => {
   const port = samplePort({ ...panels(["prediction"]), entries: [on(HEAD)] });
   port.capabilities = { live: false, detached: true };
