@@ -26,6 +26,7 @@ SOURCES = (
     "package-lock.json",
     "tsconfig.json",
     "notebooks/quickstart.ipynb",
+    "notebooks/workbench.ipynb",
     "mechwidgets/share/document.schema.json",
 )
 

@@ -49,8 +49,21 @@ def test_the_palette_opens_a_copy_of_the_quickstart(lab, copy):
 
 def test_the_launcher_has_a_card(lab, copy):
     with lab.open_page() as page:
-        page.page.locator(".jp-LauncherCard[data-category='mechwidgets']").click()
+        page.page.locator(".jp-LauncherCard[data-category='mechwidgets']", has_text="Quickstart").click()
         wait_for_notebook(page)
+
+
+def test_a_card_opens_a_new_notebook_with_a_workbench_and_runs_it(lab):
+    before = set(lab.server.root.glob("*.ipynb"))
+    try:
+        with lab.open_page() as page:
+            page.page.locator(".jp-LauncherCard[data-category='mechwidgets']", has_text="Workbench").click()
+            page.wait_for_view("workbench")
+            page.wait_for_view("attention")
+            assert page.external_requests() == []
+    finally:
+        for path in set(lab.server.root.glob("*.ipynb")) - before:
+            path.unlink()
 
 
 def test_a_copy_that_is_there_is_opened_and_not_overwritten(lab, copy):
