@@ -31,19 +31,27 @@ DTYPES = {"bool": "u1", "int32": "<i4", "float32": "<f4"}
 
 
 def write(path: str | Path, kind: str, version: int, content: dict[str, Any]) -> None:
-    """Write a document; another file of that name is replaced in one step, so that there is always a whole one.
+    """Write a document, whole or not at all.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: another ending than .mw.json, or NaN or infinity in the content.
     """
     checked_suffix(path)
-    text = to_text(kind, version, content)
+    write_whole(path, to_text(kind, version, content))
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file; another one of that name is replaced in one step, so that there is always a whole one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     # what a link points to, not the link
     target = Path(path).expanduser().resolve()
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="ascii") as file:
+        with part.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

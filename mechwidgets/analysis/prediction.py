@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
 
+from mechwidgets.analysis.passes import Room
+from mechwidgets.analysis.replay import Replay
 from mechwidgets.model.checks import check_finite
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.intervention import Intervention
@@ -58,6 +61,84 @@ def prediction_change(
     """
     before = next_token_log_probs(model, prompt, (), prepend_bos, position) if before is None else before
     after = next_token_log_probs(model, prompt, interventions, prepend_bos, position) if interventions else before
+    return _between(model, before, after, k)
+
+
+def prediction_changes(
+    model: HookedModel,
+    prompt: TokenInput,
+    changes: Sequence[Sequence[Intervention]],
+    k: int = 6,
+    prepend_bos: bool | None = None,
+    position: int = -1,
+    max_memory: int | None = None,
+) -> Iterator[tuple[list[int], list[PredictionChange]]]:
+    """What `prediction_change` says, to rounding, of each of many changes by itself.
+
+    Each is computed from the first layer and position that it reaches, many in one pass (`Replay`). Those that freeze something, and all where not even one
+    fits into the memory, are whole forward passes one by one.
+
+    Args:
+        model, prompt: one prompt.
+        changes: interventions that are carried out together.
+        k, prepend_bos, position: as in `prediction_change`.
+        max_memory: bytes for passes of several; by default a quarter of what is free, 2 GiB at most.
+
+    Yields:
+        Indices into `changes` and what these do, as they are done, each once. Stop iterating to cancel.
+
+    Raises:
+        ValueError: as `prediction_change`.
+        ReplayError: two of them, which are run as whole passes too, came out otherwise there.
+    """
+    tokens = _one_prompt(model, prompt, prepend_bos, position)
+    for one in chain(*changes):
+        one.check(model)
+    # what "freeze" puts there is of a run without the hooks that are part of the base
+    several = _has_room(model, tokens, max_memory)
+    alone = [index for index, change in enumerate(changes) if not several or any(one.op == "freeze" for one in change)]
+    together = [index for index in range(len(changes)) if index not in set(alone)]
+    if together:
+        asked = [changes[index] for index in together]
+        for indices, found in _replayed(model, tokens, asked, k, position, max_memory):
+            yield [together[index] for index in indices], found
+    before = next_token_log_probs(model, tokens, position=position) if alone else None
+    for index in alone:
+        yield [index], [prediction_change(model, tokens, changes[index], k, before, position=position)]
+
+
+def _has_room(model: HookedModel, tokens: torch.Tensor, max_memory: int | None) -> bool:
+    try:
+        Room(model, 1, tokens.shape[1], max_memory)
+    except ValueError:
+        return False
+    return True
+
+
+def _replayed(
+    model: HookedModel,
+    tokens: torch.Tensor,
+    changes: Sequence[Sequence[Intervention]],
+    k: int,
+    position: int,
+    max_memory: int | None,
+) -> Iterator[tuple[list[int], list[PredictionChange]]]:
+    names = {one.name for one in chain(*changes)}
+    replay = Replay(model, tokens, names, positions=[position], max_memory=max_memory)
+    before = finite_log_probs(model, replay.logits[0, 0])
+    found: list[PredictionChange] = []
+
+    def read(logits: torch.Tensor) -> torch.Tensor:
+        """Where in `found` each row's is: the logits of all rows would take too much room."""
+        found.extend(_between(model, before, finite_log_probs(model, row), k) for row in logits[:, 0, 0])
+        return torch.arange(len(found) - len(logits), len(found))
+
+    for indices, places in replay.run(changes, read):
+        yield indices, [found[place] for place in places.tolist()]
+
+
+def _between(model: HookedModel, before: torch.Tensor, after: torch.Tensor, k: int) -> PredictionChange:
+    """How one distribution differs from another, both log-probabilities [d_vocab] in nats."""
     k = min(k, len(before))
     moved = (after.exp() - before.exp()).abs()
     top = {token for numbers in (before, after) for token in numbers.topk(k).indices.tolist()}
@@ -86,14 +167,20 @@ def next_token_log_probs(
     Raises:
         ValueError: as `prediction_change`.
     """
-    tokens = model.to_tokens(prompt, prepend_bos)
-    if len(tokens) != 1:
-        raise ValueError(f"The next token is read from one prompt, got {len(tokens)}.")
-    check_range("position", position, tokens.shape[1], from_end=True)
+    tokens = _one_prompt(model, prompt, prepend_bos, position)
     behind = tokens.shape[1] - position % tokens.shape[1]
     with torch.no_grad(), model.intervene(*interventions):
         logits = model.forward(tokens, logits_to_keep=behind)[0, -behind]
     return finite_log_probs(model, logits)
+
+
+def _one_prompt(model: HookedModel, prompt: TokenInput, prepend_bos: bool | None, position: int) -> torch.Tensor:
+    """The tokens [1, pos] of a prompt that has this position."""
+    tokens = model.to_tokens(prompt, prepend_bos)
+    if len(tokens) != 1:
+        raise ValueError(f"The next token is read from one prompt, got {len(tokens)}.")
+    check_range("position", position, tokens.shape[1], from_end=True)
+    return tokens
 
 
 def continuation(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import traitlets
 
 from mechwidgets.analysis.attention_values import ATTENTION_TYPES, attention_layers
-from mechwidgets.analysis.prediction import prediction_change
+from mechwidgets.analysis.prediction import prediction_change, prediction_changes
 from mechwidgets.model.hooked_model import HookedModel
 from mechwidgets.model.hooks import nearest
 from mechwidgets.model.intervention import Intervention
@@ -24,6 +24,7 @@ from mechwidgets.widgets.head_cache import Head
 from mechwidgets.widgets.interventions import InterventionList
 from mechwidgets.widgets.optional import PrependBos
 from mechwidgets.widgets.own_scores import read_scores
+from mechwidgets.widgets.prediction import distribution_of
 from mechwidgets.widgets.rpc import Handler, Request
 from mechwidgets.widgets.view import Answer, ModelView
 
@@ -256,7 +257,14 @@ class AttentionView(ModelView, kind="attention"):
         changes = [Intervention.from_json(one) for one in interventions]
         read: AttentionPass = self._data
         change = prediction_change(self.model, read.prompts.tokens[:1], changes, before=read.log_probs)
-        return {"tokens": change.tokens, "before": change.before, "after": change.after, "kl": change.kl}
+        return distribution_of(change)
+
+    def _predict_each(
+        self, changes: Sequence[Sequence[Intervention]]
+    ) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+        """What `_predict` says of several lists of interventions, with indices into these."""
+        for indices, found in prediction_changes(self.model, self._data.prompts.tokens[:1], changes):
+            yield indices, list(map(distribution_of, found))
 
     def _check_heads(self, heads: Sequence[Head]) -> None:
         for layer, head in heads:

@@ -16,8 +16,22 @@ from mechwidgets.share.arrays import from_wire
 if TYPE_CHECKING:
     from mechwidgets.widgets.view import View
 
+# Answers as they come: indices into what was asked, and what is said of these.
+Answered = Iterator[tuple[Sequence[int], Sequence[Any]]]
+
 # Tokens of a cell that a reader may follow through the layers without a kernel.
 FOLLOWED = 5
+
+
+class Unheard:
+    """A request that nobody has sent: what a handler tells of its progress is for nobody."""
+
+    def check(self) -> None:
+        """Nobody cancels it."""
+
+    def progress_due(self) -> bool:
+        """Nobody waits."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -43,27 +57,18 @@ class Bake:
         what: what a reader can do with the answers.
         rank: those with the lowest come first where there is not room for all.
         asks: the questions; or what says them, where that takes the model.
-        before: what has to be done before the picture's traits are read, or None.
+        before: what has to be done before the picture's traits are read, given whom to tell of it; or None.
         auto: whether it is baked without being asked for by name, if there is room.
+        together: answers all of `asks` with less work than one by one; None where there is no such way.
     """
 
     name: str
     what: str
     rank: int
     asks: Sequence[Ask] | Callable[[], Sequence[Ask]] = ()
-    before: Callable[[], Any] | None = None
+    before: Callable[[Unheard], Any] | None = None
     auto: bool = True
-
-
-class Unheard:
-    """A request that nobody has sent: what a handler tells of its progress is for nobody."""
-
-    def check(self) -> None:
-        """Nobody cancels it."""
-
-    def progress_due(self) -> bool:
-        """Nobody waits."""
-        return False
+    together: Callable[[], Answered] | None = None
 
 
 # Requests whose answer about a list is that about each member, put together; and the argument that is the list.
@@ -116,12 +121,16 @@ def _attention(view: Any) -> Iterator[Bake]:
     yield Bake("prediction", "the next-token distribution", 0, first)
     heads = [Ask("patterns", {"heads": [[layer, head]]}) for layer, head in _heads(view)]
     yield Bake("patterns", "the exact pattern of each head", 1, heads)
-    off = [Ask("predict", {"interventions": [one.to_json() for one in changes]}) for changes in _off(view)]
-    yield Bake("ablations", "the next-token distribution with each head switched off", 1, off)
+    lists = _off(view)
+    off = [Ask("predict", {"interventions": [one.to_json() for one in changes]}) for changes in lists]
+    what = "the next-token distribution with each head switched off"
+    yield Bake("ablations", what, 1, off, together=lambda: view._predict_each(lists))
 
 
-def _ablations(view: Any, what: str, rank: int) -> Bake:
-    return Bake("ablations", what, rank, [Ask(inputs={"interventions": changes}) for changes in _off(view)])
+def _ablations(view: Any, what: str, rank: int, together: Callable[..., Answered] | None = None) -> Bake:
+    lists = _off(view)
+    asks = [Ask(inputs={"interventions": changes}) for changes in lists]
+    return Bake("ablations", what, rank, asks, together=together and (lambda: together(lists)))
 
 
 def _positions(view: Any) -> Bake:
@@ -154,7 +163,7 @@ def _prediction(view: Any) -> Iterator[Bake]:
         return [Ask("write"), *(Ask("behind", {"token_ids": list(ids)}) for ids in sorted(set(map(tuple, each))))]
 
     yield Bake("written", "what the model writes on, and the distribution at each step", 1, steps)
-    yield _ablations(view, "the distribution with each head switched off", 1)
+    yield _ablations(view, "the distribution with each head switched off", 1, view._under_each)
     yield _positions(view)
 
 
@@ -190,14 +199,14 @@ def _patching(view: Any) -> Iterator[Bake]:
     if view.finished:
         return
 
-    def fill(sites: Sequence[str]) -> None:
+    def fill(sites: Sequence[str], told: Unheard) -> None:
         for site in sites:
             if view.results[site] is None:
-                view._fill(site)
+                view._fill(site, told)
 
     others = [site for site in view.sites if site != view.site]
-    yield Bake("sweep", f"the sweep of {view.site}", 0, before=lambda: fill([view.site]))
-    yield Bake("sites", "the sweeps of the other sites", 3, before=lambda: fill(others), auto=False)
+    yield Bake("sweep", f"the sweep of {view.site}", 0, before=lambda told: fill([view.site], told))
+    yield Bake("sites", "the sweeps of the other sites", 3, before=lambda told: fill(others, told), auto=False)
 
 
 def _patterns(view: Any) -> Iterator[Bake]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mechwidgets.model.run import suspended
 from mechwidgets.share.arrays import pack_into
 from mechwidgets.share.document import Reply, State
-from mechwidgets.widgets.bakes import Ask, Bake, Unheard, bakes, state_of
+from mechwidgets.widgets.bakes import Answered, Ask, Bake, Unheard, bakes, state_of
 
 if TYPE_CHECKING:
     from mechwidgets.widgets.view import View
@@ -87,60 +88,111 @@ def _wanted(bake: str | bool | Sequence[str], offered: Sequence[Bake]) -> set[st
     return set(names)
 
 
+def _bar(name: str, total: int, unit: str) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=name, unit=unit, delay=DELAY, leave=False)
+
+
+class _Watched(Unheard):
+    """A request whose progress is a bar: of one sweep, or one after the other.
+
+    Args:
+        name: what is done.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shown: Any = None
+
+    def progress_due(self) -> bool:
+        """At any time: a bar is drawn only so often."""
+        return True
+
+    def progress(self, said: Mapping[str, Any]) -> None:
+        """Draw how many cells are `done` of the `total`."""
+        if self._shown is None or said["total"] != self._shown.total or said["done"] < self._shown.n:
+            self.close()
+            self._shown = _bar(self._name, said["total"], "cell")
+        self._shown.update(said["done"] - self._shown.n)
+
+    def close(self) -> None:
+        """Nothing more is told."""
+        if self._shown is not None:
+            self._shown.close()
+
+
 class _Baking:
     """One kind of question of one picture."""
 
     def __init__(self, view: View, bake: Bake, baked: Baked) -> None:
         self._view, self._bake, self._baked = view, bake, baked
+        self._name = f"{type(view).__name__}: {bake.what}"
 
     def run(self, room: int | None) -> int:
         """Record the answers if they fit; returns their size in bytes."""
-        asks, answers = self._asks(), []
+        asks = self._asks()
         if not asks and self._bake.before is None:
             return 0
-        begun = time.monotonic()
-        for count, ask in enumerate(self._shown(asks)):
-            answers.append((ask, self._answer(ask)))
-            if room is not None and count + 1 == SAMPLED < len(asks):
-                share = len(asks) / SAMPLED
-                size, seconds = int(_size(answers) * share), (time.monotonic() - begun) * share
-                # what is alike in many answers takes less room than the first few say
-                if size > 3 * max(room, 0):
-                    return self._leave_out(f"about {size / 1e6:.1f} MB")
-                if seconds > MOST_SECONDS:
-                    return self._leave_out(f"about {seconds / 60:.0f} minutes")
+        with _bar(self._name, len(asks), "answer") as bar:
+            answers, too_much = self._answers(asks, room, bar.update)
         size = _size(answers)
-        if room is not None and size > room:
-            return self._leave_out(f"about {size / 1e6:.1f} MB")
+        if too_much is None and room is not None and size > room:
+            too_much = f"about {size / 1e6:.1f} MB"
+        if too_much is not None:
+            self._baked.left_out.append(f"{self._bake.name}: {self._bake.what} ({too_much})")
+            return 0
         for ask, value in answers:
             self._keep(ask, value)
         self._baked.kept.append(self._bake.what)
         return size
 
+    def _answers(
+        self, asks: Sequence[Ask], room: int | None, tell: Callable[[int], Any]
+    ) -> tuple[list[tuple[Ask, Any]], str | None]:
+        """The answers in the order of the questions; or some, and why there is no use in going on."""
+        found: dict[int, Any] = {}
+        too_much, estimated = None, room is None
+        answered, begun = self._answered(asks), time.monotonic()
+        while too_much is None:
+            # Clicks are answered outside the hooks of the cell that runs now, so these are too.
+            with self._view._turn, suspended():
+                indices, values = next(answered, ((), ()))
+            if not indices:
+                break
+            found.update(zip(indices, values, strict=True))
+            tell(len(indices))
+            if not estimated and SAMPLED <= len(found) < len(asks):
+                estimated = True
+                too_much = self._estimate(asks, found, room or 0, time.monotonic() - begun)
+        return [(asks[index], found[index]) for index in sorted(found)], too_much
+
+    def _estimate(self, asks: Sequence[Ask], found: Mapping[int, Any], room: int, seconds: float) -> str | None:
+        """Why all answers would be too much, as far as some say; None if they may not be."""
+        share = len(asks) / len(found)
+        size = int(_size([(asks[index], value) for index, value in found.items()]) * share)
+        # what is alike in many answers takes less room than the first few say
+        if size > 3 * max(room, 0):
+            return f"about {size / 1e6:.1f} MB"
+        return f"about {seconds * share / 60:.0f} minutes" if seconds * share > MOST_SECONDS else None
+
+    def _answered(self, asks: Sequence[Ask]) -> Answered:
+        if self._bake.together is not None:
+            return self._bake.together()
+        return (((index,), (self._answer(ask),)) for index, ask in enumerate(asks))
+
     def _asks(self) -> Sequence[Ask]:
-        # Clicks are answered outside the hooks of the cell that runs now, so these are too.
         with self._view._turn, suspended():
             if self._bake.before is not None:
-                self._bake.before()
+                with closing(_Watched(self._name)) as watched:
+                    self._bake.before(watched)
             asks = self._bake.asks
             return asks() if callable(asks) else asks
 
-    def _leave_out(self, why: str) -> int:
-        self._baked.left_out.append(f"{self._bake.name}: {self._bake.what} ({why})")
-        return 0
-
-    def _shown(self, asks: Sequence[Ask]) -> Iterator[Ask]:
-        from tqdm.auto import tqdm
-
-        name = f"baking {self._bake.name}"
-        return iter(tqdm(asks, desc=name, unit="answer", delay=DELAY, leave=False))
-
     def _answer(self, ask: Ask) -> Any:
-        view = self._view
-        with view._turn, suspended():
-            if ask.name is None:
-                return state_of(view, ask.inputs)
-            return view._handlers()[ask.name](Unheard(), **ask.args)
+        if ask.name is None:
+            return state_of(self._view, ask.inputs)
+        return self._view._handlers()[ask.name](Unheard(), **ask.args)
 
     def _keep(self, ask: Ask, value: Any) -> None:
         inputs = {name: _as_json(self._view, name, one) for name, one in ask.inputs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mechwidgets.analysis.prediction import (
     continuation,
     next_token_log_probs,
     prediction_change,
+    prediction_changes,
 )
 from mechwidgets.model.fingerprint import fingerprint
 from mechwidgets.model.hooked_model import HookedModel
@@ -98,14 +99,20 @@ class PredictionView(ReadsBehind, kind="prediction"):
         check_range("position", at, tokens.shape[1])
         before = self._unmodified(tokens, at)
         found = prediction_change(self.model, tokens, list(interventions), TOP_TOKENS, before, position=at)
-        traits = {
-            "tokens": self.model.token_texts(tokens[0].tolist()),
-            "answered": {"position": at, "interventions": [one.to_json() for one in interventions]},
-            "distribution": {
-                name: to_wire(one) if isinstance(one, np.ndarray) else one for name, one in _answer(found).items()
-            },
-        }
+        traits = {"tokens": self.model.token_texts(tokens[0].tolist()), **_shown(found, at, interventions)}
         return Answer(traits, found)
+
+    def _under_each(
+        self, changes: Sequence[Sequence[Intervention]]
+    ) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+        """The traits under each of several lists of interventions, with indices into these."""
+        tokens = self._tokens()
+        at = tokens.shape[1] - 1 if self.position is None else self.position
+        for indices, found in prediction_changes(self.model, tokens, changes, TOP_TOKENS, position=at):
+            yield (
+                indices,
+                [_shown(one, at, changes[index]) for index, one in zip(indices, found, strict=True)],
+            )
 
     def _unmodified(self, tokens: torch.Tensor, position: int) -> torch.Tensor:
         """The distribution without interventions, which a change of them leaves as it is: kept until the prompt, the place or the model is another."""
@@ -136,13 +143,26 @@ class PredictionView(ReadsBehind, kind="prediction"):
         tokens = self._tokens()
         more = torch.tensor([token_ids], dtype=tokens.dtype, device=tokens.device)
         interventions = anchored(self.interventions, tokens.shape[1])
-        return _answer(prediction_change(self.model, torch.cat([tokens, more], dim=1), interventions, TOP_TOKENS))
+        return distribution_of(
+            prediction_change(self.model, torch.cat([tokens, more], dim=1), interventions, TOP_TOKENS)
+        )
 
     def _tokens(self) -> torch.Tensor:
         return self.model.to_tokens(self.prompt, self.prepend_bos)
 
 
-def _answer(change: PredictionChange) -> dict[str, Any]:
+def _shown(change: PredictionChange, position: int, interventions: Sequence[Intervention]) -> dict[str, Any]:
+    """What the picture shows of it."""
+    return {
+        "answered": {"position": position, "interventions": [one.to_json() for one in interventions]},
+        "distribution": {
+            name: to_wire(one) if isinstance(one, np.ndarray) else one for name, one in distribution_of(change).items()
+        },
+    }
+
+
+def distribution_of(change: PredictionChange) -> dict[str, Any]:
+    """What a page draws of it: `tokens`, `before`, `after` and `kl`."""
     return {
         "tokens": change.tokens,
         "before": change.before,

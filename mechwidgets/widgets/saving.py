@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechwidgets.analysis.document import checked_suffix
+from mechwidgets.analysis.document import checked_suffix, write_whole
 from mechwidgets.share import document as documents
 from mechwidgets.share import html
 from mechwidgets.share.document import Document
@@ -109,8 +109,7 @@ def to_html(
     text = document_html(made, name, fragment=fragment, iframe=iframe)
     if path is None:
         return text
-    target = Path(path).expanduser()
-    target.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return Saved(Path(path), len(text.encode("utf-8")), answers, left_out)
 
 

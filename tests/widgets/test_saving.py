@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
+import os
 import re
 
 import numpy as np
 import pytest
+import tqdm.auto
 
 import mechwidgets as mw
 from mechwidgets.share import document as documents
@@ -67,6 +70,17 @@ def plain(value):
     return value
 
 
+def near(value, expected):
+    """Whether two are the same but for the rounding of numbers."""
+    if isinstance(expected, float) and isinstance(value, float):
+        return value == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    if isinstance(expected, dict):
+        return value.keys() == expected.keys() and all(near(value[name], expected[name]) for name in expected)
+    if isinstance(expected, list):
+        return len(value) == len(expected) and all(map(near, value, expected))
+    return value == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_picture_has_its_traits_its_code_and_its_model(kind, model, tmp_path):
     view = pictures(model)[kind]
@@ -93,9 +107,40 @@ def test_baked_answers_are_the_kernels(kind, model, tmp_path):
     for reply in [*read.answers[:: max(1, len(read.answers) // 12)], *read.answers[-2:]]:
         answer = ask(view, reply.name, **reply.args)
         assert answer["kind"] == "mw-result", answer
-        assert plain(answer["value"]) == plain(reply.value)
+        assert near(plain(answer["value"]), plain(reply.value))
     after = plain(view.get_state([name for name in view.keys if name not in ("results", "_esm")]))
     assert after == before
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "gpt_neox", "qwen3_5_text"])
+def test_ablations_that_are_answered_together_are_what_the_kernel_says(family, tmp_path):
+    changes = mw.Interventions([mw.Intervention("mlp_out", 1)])
+    model = tiny_model(family)
+    attention = mw.AttentionView(model, CLEAN, interventions=changes)
+    prediction = mw.PredictionView(model, CLEAN, changes, position=-2 % len(attention.tokens))
+    answers, states = (saved(view, tmp_path, bake=["ablations"])[0] for view in (attention, prediction))
+    assert len(answers.answers) == len(states.states) > 8
+    for reply in answers.answers[::3]:
+        assert near(plain(ask(attention, reply.name, **reply.args)["value"]), plain(reply.value))
+    for state in states.states[::3]:
+        prediction.interventions = [mw.Intervention.from_json(one) for one in state.inputs["interventions"]]
+        assert near(plain(prediction.get_state(list(state.traits))), plain(state.traits))
+
+
+@pytest.mark.smollm2
+def test_heads_of_the_default_model_are_baked_together(smollm2, tmp_path):
+    view = mw.PredictionView(smollm2, "When Mary and John went to the store, John gave a drink to")
+    read, _ = saved(view, tmp_path, bake=["ablations"])
+    assert len(read.states) == 270
+    for state in read.states[7::90]:
+        view.interventions = [mw.Intervention.from_json(one) for one in state.inputs["interventions"]]
+        live, baked = (plain(one["distribution"]) for one in (view.get_state(["distribution"]), state.traits))
+        assert live["kl"] == pytest.approx(baked["kl"], rel=1e-3, abs=1e-6)
+        after = [dict(zip(one["tokens"], one["after"], strict=True)) for one in (live, baked)]
+        shared = after[0].keys() & after[1].keys()
+        # of tokens that move all but alike, rounding says which is the last that is shown
+        assert len(shared) >= len(after[0]) - 1
+        assert all(after[0][token] == pytest.approx(after[1][token], rel=1e-3, abs=1e-6) for token in shared)
 
 
 @pytest.mark.parametrize("kind", ["logit_lens", "prediction", "attribution"])
@@ -105,7 +150,7 @@ def test_baked_states_are_what_the_picture_shows_with_those_inputs(kind, model, 
     state = next(one for one in read.states if one.inputs == {"interventions": [OFF.to_json()]})
     view.interventions = [OFF]
     assert state.traits
-    assert plain(view.get_state(list(state.traits))) == plain(state.traits)
+    assert near(plain(view.get_state(list(state.traits))), plain(state.traits))
     moved = {name for name in read.traits if plain(view.get_state([name])) != plain({name: read.traits[name]})}
     assert moved == {"interventions", *state.traits}
 
@@ -164,8 +209,35 @@ def test_auto_keeps_within_the_size_and_says_what_is_left_out(model, tmp_path):
 
 def test_auto_leaves_out_what_takes_long(model, tmp_path, monkeypatch):
     monkeypatch.setattr(baking, "MOST_SECONDS", 0)
-    said = saved(mw.AttentionView(model, CLEAN), tmp_path)[1]
+    said = saved(mw.LogitLensView(model, CLEAN), tmp_path)[1]
     assert any(re.search(r"ablations: .* \(about \d+ minutes\)", one) for one in said.left_out)
+
+
+def test_baking_says_what_it_does_and_how_long_it_still_takes(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(baking, "DELAY", 0)
+    monkeypatch.setattr("tqdm.auto.tqdm", functools.partial(tqdm.auto.tqdm, mininterval=0))
+    mw.save([pictures(model)[kind] for kind in ("logit_lens", "patching")], tmp_path / "a.mw.json", bake="all")
+    told = capsys.readouterr().err
+    assert re.search(r"LogitLensView: the lens with each head switched off: .* 5/12 \[00:\d\d<00:\d\d, ", told)
+    assert re.search(r"PatchingView: the sweep of resid_pre: .*/18 \[00:\d\d<", told)
+    assert re.search(r"PatchingView: the sweeps of the other sites: .* 12/12 \[00:\d\d<", told)
+
+
+@pytest.mark.parametrize("write", ["save", "to_html"])
+@pytest.mark.parametrize("during", [(baking, "state_of"), (os, "fsync")], ids=["baking", "writing"])
+def test_an_interrupt_leaves_the_file_as_it_was(write, during, model, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    view = mw.LogitLensView(model, CLEAN)
+    monkeypatch.setattr(*during, interrupt)
+    for path in (tmp_path / "new.mw.json", tmp_path / "old.mw.json"):
+        if path.name.startswith("old"):
+            path.write_text("what was there")
+        with pytest.raises(KeyboardInterrupt):
+            getattr(view, write)(path, bake=["ablations"])
+    assert [one.name for one in tmp_path.iterdir()] == ["old.mw.json"]
+    assert (tmp_path / "old.mw.json").read_text() == "what was there"
 
 
 @pytest.mark.parametrize("bake", [["nothing"], True, [1]])
