@@ -70,6 +70,7 @@ class AttentionView(ModelView, kind="attention"):
         scores: your own score of each head: an array [layer, head], a DataArray (its name shows), or several by name in a dict.
         score: what tints the thumbnails: "previous_token", "duplicate_token", "induction", "entropy" (see `head_scores`), "difference" (the largest between
             the prompts) or the name of one of your own; "" for none.
+        prediction: whether the next-token distribution stands beside the heads, with what is switched off and without it.
         order: "layer" (layers down, heads across) or "score" (the highest first).
         interventions: what is switched off to begin with, such as `[mw.ablate(head=(4, 7))]`; or an `mw.Interventions` that other pictures share.
         prepend_bos: a BOS token in front (True), none (False), or what the tokenizer does by itself (None); as in `model(prompt, prepend_bos=...)`.
@@ -97,7 +98,18 @@ class AttentionView(ModelView, kind="attention"):
     """
 
     inputs = ("prompt", "compare", "attention_type", "prepend_bos")
-    settings = ("layer", "head", "heads", "position", "direction", "scores", "score", "order", "interventions")
+    settings = (
+        "layer",
+        "head",
+        "heads",
+        "position",
+        "direction",
+        "scores",
+        "score",
+        "order",
+        "prediction",
+        "interventions",
+    )
 
     prompt = Texts()
     compare = Texts()
@@ -117,6 +129,7 @@ class AttentionView(ModelView, kind="attention"):
     score_values = traitlets.Dict().tag(sync=True)
     score = traitlets.Unicode("").tag(sync=True)
     order = traitlets.Enum(("layer", "score"), "layer").tag(sync=True)
+    prediction = traitlets.Bool(True).tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     heads = traitlets.List(traitlets.Tuple(traitlets.Int(), traitlets.Int())).tag(sync=True)

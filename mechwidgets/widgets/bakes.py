@@ -116,15 +116,17 @@ def _off(view: Any) -> list[list[Intervention]]:
 
 
 def _attention(view: Any) -> Iterator[Bake]:
-    now = [one.to_json() for one in view.interventions]
-    first = [Ask("predict", {"interventions": one}) for one in ([[], now] if now else [[]])]
-    yield Bake("prediction", "the next-token distribution", 0, first)
+    if view.prediction:
+        now = [one.to_json() for one in view.interventions]
+        first = [Ask("predict", {"interventions": one}) for one in ([[], now] if now else [[]])]
+        yield Bake("prediction", "the next-token distribution", 0, first)
     heads = [Ask("patterns", {"heads": [[layer, head]]}) for layer, head in _heads(view)]
     yield Bake("patterns", "the exact pattern of each head", 1, heads)
-    lists = _off(view)
-    off = [Ask("predict", {"interventions": [one.to_json() for one in changes]}) for changes in lists]
-    what = "the next-token distribution with each head switched off"
-    yield Bake("ablations", what, 1, off, together=lambda: view._predict_each(lists))
+    if view.prediction:
+        lists = _off(view)
+        off = [Ask("predict", {"interventions": [one.to_json() for one in changes]}) for changes in lists]
+        what = "the next-token distribution with each head switched off"
+        yield Bake("ablations", what, 1, off, together=lambda: view._predict_each(lists))
 
 
 def _ablations(view: Any, what: str, rank: int, together: Callable[..., Answered] | None = None) -> Bake:

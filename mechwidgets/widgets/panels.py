@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -100,6 +100,7 @@ class Panel:
         view: its class.
         inputs: what it is made with, and asked again, about a question.
         needs_pair: whether it compares the prompt with a corrupted one.
+        settings: what it is made with besides.
         own_places: places of a selection that mean something else in it: behind which token it reads the model is not the token that is looked at.
     """
 
@@ -107,6 +108,7 @@ class Panel:
     inputs: Callable[[WorkbenchQuestion], dict[str, Any]]
     needs_pair: bool = False
     own_places: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _prompt(question: WorkbenchQuestion) -> dict[str, Any]:
@@ -132,7 +134,7 @@ PANELS: dict[str, Panel] = {
     "attribution": Panel(
         AttributionView, lambda question: {**_prompt(question), **_answers(question)}, own_places=("position",)
     ),
-    "attention": Panel(AttentionView, _alone),
+    "attention": Panel(AttentionView, _alone, settings={"prediction": False}),
     "head": Panel(HeadView, _prompt),
     "logit_lens": Panel(LogitLensView, _alone),
     "patching": Panel(PatchingView, lambda question: {**_pair(question), **_answers(question)}, needs_pair=True),

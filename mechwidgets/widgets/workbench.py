@@ -258,7 +258,7 @@ class Workbench(ModelView, kind="workbench"):
 
     def _make(self, name: str) -> ModelView:
         panel = PANELS[name]
-        asked = {**panel.inputs(self._data), **self._settings.get(name, {})}
+        asked = {**panel.settings, **panel.inputs(self._data), **self._settings.get(name, {})}
         view = panel.view(self.model, **asked, interventions=self.shared_interventions)
         view._own_places = list(panel.own_places)
         view.selection = self.selection

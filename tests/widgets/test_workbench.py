@@ -51,6 +51,10 @@ def test_it_shows_the_pictures_of_its_prompt(bench):
     assert all(view.shared_interventions is bench.shared_interventions for view in bench.views.values())
 
 
+def test_what_the_model_says_next_is_one_picture(bench):
+    assert bench.views["attention"].prediction is False
+
+
 def test_another_prompt_is_asked_of_all(bench):
     kept = dict(bench.views)
     bench.prompt = "When Mary gave John a drink"

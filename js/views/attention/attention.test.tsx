@@ -484,3 +484,17 @@ function samplePortPrediction(): PredictAnswer {
   const one = { dtype: "float32", shape: [1], data: Float32Array.of(1) } as const;
   return { tokens: [" Mary"], before: one, after: one, kl: 0 };
 }
+
+describe("without the next token", () => {
+  it("asks for none, and says by itself what is switched off", async () => {
+    const sample = samplePort();
+    sample.update({ prediction: false, interventions: [switchOff(1, 2)] });
+    const { root, port } = await showAttention(sample);
+    expect(root.querySelector(".mw-prediction")).toBeNull();
+    expect(port.sentTo("predict")).toEqual([]);
+    button(root, "L1H2 ×").click();
+    await painted();
+    expect(port.get("interventions")).toEqual([]);
+    expect((await axe.run(root, { resultTypes: ["violations"] })).violations).toEqual([]);
+  });
+});

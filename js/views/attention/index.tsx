@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { answeredToggle, useAnswers } from "../../core/answers";
+import { Changes } from "../../core/changes";
 import { Header, StatusLine } from "../../core/components";
 import { distributionCss } from "../../core/distribution";
 import { preactView, useFrame } from "../../core/frame";
@@ -33,7 +34,9 @@ function Attention({ port }: { port: Port<Traits> }) {
   const prediction = usePrediction(port, traits);
   const answers = useAnswers();
   const isOff = (layer: number, head: number) => isHeadOff(interventions, layer, head);
-  const isAnswered = (list: readonly Intervention[]) => answers.to("predict", { interventions: list });
+  // Without the distribution here, other pictures say what a change does.
+  const isAnswered = (list: readonly Intervention[]) =>
+    traits.prediction ? answers.to("predict", { interventions: list }) : answers.any;
   const toggled = (head: Head) => answeredToggle(interventions, head, isAnswered);
   const toggle = (head: Head) => {
     const list = toggled(head);
@@ -61,6 +64,13 @@ function Attention({ port }: { port: Port<Traits> }) {
       />
       <Prompts traits={traits} request={setInputs} comparing={comparing} />
       <Controls {...{ port, traits, comparing }} request={setInputs} onCompare={compareWith} />
+      {!traits.prediction && (
+        <Changes
+          interventions={interventions}
+          onChange={(changes) => port.set("interventions", changes)}
+          isAnswered={isAnswered}
+        />
+      )}
       <div class="mw-attention" data-arrangement={useArrangement(traits)}>
         <HeadsMap
           traits={traits}
@@ -79,12 +89,14 @@ function Attention({ port }: { port: Port<Traits> }) {
           onToggle={toggle}
           canToggle={(head) => toggled(head) !== null}
         />
-        <Prediction
-          {...{ ...prediction, isAnswered }}
-          note={noteOf(traits)}
-          interventions={interventions}
-          onInterventions={(changes) => port.set("interventions", changes)}
-        />
+        {traits.prediction && (
+          <Prediction
+            {...{ ...prediction, isAnswered }}
+            note={noteOf(traits)}
+            interventions={interventions}
+            onInterventions={(changes) => port.set("interventions", changes)}
+          />
+        )}
       </div>
       <StatusLine
         hint={`Click a head to open it, with Shift (or k) to keep it beside others${answers.any ? "; x switches it off and on" : ""}.`}
@@ -99,6 +111,7 @@ type Arrangement = "columns" | "prediction-below" | "head-below" | "stacked";
 function useArrangement(traits: Traits): Arrangement {
   const width = useFrame().width.value;
   const room = width - headsMapWidth(traits);
+  if (!traits.prediction) return room >= HEAD_WIDTH ? "prediction-below" : "stacked";
   if (room >= HEAD_WIDTH + PREDICTION_WIDTH && traits.heads.length === 0) return "columns";
   if (width >= TWO_COLUMNS) return "prediction-below";
   return room >= PREDICTION_WIDTH ? "head-below" : "stacked";
@@ -131,6 +144,7 @@ function useAttentionTraits(port: Port<Traits>): Traits {
     score_values: useTrait(port, "score_values").value,
     score: useTrait(port, "score").value,
     order: useTrait(port, "order").value,
+    prediction: useTrait(port, "prediction").value,
     layer: useTrait(port, "layer").value,
     head: useTrait(port, "head").value,
     heads: useTrait(port, "heads").value,
@@ -141,7 +155,7 @@ function useAttentionTraits(port: Port<Traits>): Traits {
 }
 
 /** Asks again whenever the prompt or the changes differ; the last answer stays, paled, until the next one is there. */
-function usePrediction(port: Port<Traits>, { tokens, interventions, complete }: Traits) {
+function usePrediction(port: Port<Traits>, { tokens, interventions, complete, prediction }: Traits) {
   const request = useRequest<PredictAnswer, Traits>(port, "predict");
   const last = useSignal<{ answer: PredictAnswer; tokens: object; interventions: Intervention[] } | null>(
     null,
@@ -152,8 +166,8 @@ function usePrediction(port: Port<Traits>, { tokens, interventions, complete }: 
   };
   useEffect(() => {
     // The pass that computes the heads of a long prompt finds this too.
-    if (complete) void ask();
-  }, [tokens, interventions, complete]);
+    if (complete && prediction) void ask();
+  }, [tokens, interventions, complete, prediction]);
   const known = last.value;
   return {
     request,

@@ -102,6 +102,7 @@ export function sampleTraits(size: Partial<SampleSize> = {}): Traits {
     heads: [],
     position: null,
     direction: "from",
+    prediction: true,
     interventions: [],
   };
 }

@@ -38,6 +38,8 @@ export interface Traits {
   /** What tints the thumbnails; "" for nothing. */
   score: string;
   order: "layer" | "score";
+  /** Whether the next-token distribution stands beside the heads. */
+  prediction: boolean;
   /** The chosen head. */
   layer: number;
   head: number;

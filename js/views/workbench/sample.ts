@@ -8,6 +8,7 @@ import recorded from "../../../tests/fixtures/workbench.json";
 import type { FakePort } from "../../test/fake_port";
 import { fixturePort } from "../../test/fixture";
 import { attention } from "../attention";
+import type { Traits as AttentionTraits } from "../attention/traits";
 import { attribution } from "../attribution";
 import { logitLens } from "../logit_lens";
 import { patching } from "../patching";
@@ -19,7 +20,10 @@ export function samplePort(changes: Partial<WorkbenchTraits> = {}): FakePort<Wor
   port.update({ entries: [], panels: [], views: {}, ...changes });
   port.addChild("IPY_MODEL_prediction", "prediction", prediction, fixturePort(predictionFixture));
   port.addChild("IPY_MODEL_attribution", "attribution", attribution, fixturePort(attributionFixture));
-  port.addChild("IPY_MODEL_attention", "attention", attention, fixturePort(attentionFixture));
+  const heads = fixturePort<AttentionTraits>(attentionFixture);
+  // What the model says next is a picture of its own here.
+  heads.update({ prediction: false });
+  port.addChild("IPY_MODEL_attention", "attention", attention, heads);
   port.addChild("IPY_MODEL_logit_lens", "logit_lens", logitLens, fixturePort(lensFixture));
   port.addChild("IPY_MODEL_patching", "patching", patching, fixturePort(patchingFixture));
   port.answer("check", (args) => {
