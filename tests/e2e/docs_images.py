@@ -66,6 +66,14 @@ def _pin_two(view: Locator) -> None:
         view.page.keyboard.press(key)
 
 
+def _switch_off(view: Locator) -> None:
+    inside = view.locator(".mechwidgets[data-view='attribution']")
+    inside.get_by_role("button", name="L29H1", exact=True).click()
+    view.get_by_role("button", name="Switch L29H1 off", exact=True).click()
+    view.locator(".mw-prediction-kl").wait_for()
+    inside.locator("[aria-busy='true']").wait_for(state="detached")
+
+
 RUN = f'prompt = "{IOI}"\nlogits, cache = model.run_with_cache(prompt, names_filter=["pattern", "resid_post"])\ntokens = model.to_str_tokens(prompt)'
 LOSS = "-logits[0, :-1].log_softmax(-1).gather(-1, model.to_tokens(prompt)[0, 1:, None])[:, 0]"
 
@@ -92,6 +100,7 @@ IMAGES = {
         1000,
     ),
     "head": Image("head", f'mw.HeadView(model, "{IOI}", layer=23, head=3)', 1120),
+    "workbench": Image("workbench", f'mw.Workbench(model, "{IOI}")', 1400, _switch_off),
 }
 
 
