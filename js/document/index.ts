@@ -10,18 +10,22 @@ export interface Drawn {
   draw(el: HTMLElement, port: Port<Record<string, unknown>>, signal: AbortSignal): void;
 }
 
-/** Draws the document in the text; what is wrong with it is said in its place. */
+/** What the documents of a page share, by kind and id. */
+export type SharedModels = Map<string, MemoryModel>;
+
+/** Draws the document in the text; what is wrong with it is said in its place. Documents that are given the same `shared` are linked. */
 export async function openDocument(
   text: string,
   el: HTMLElement,
   views: Readonly<Record<string, unknown>>,
   signal: AbortSignal,
+  shared: SharedModels = new Map(),
 ): Promise<void> {
   el.dataset.document = "loading";
   try {
     const document = await readDocument(text);
     if (signal.aborted) return;
-    new Pages(document, views, signal).draw(el);
+    new Pages(document, views, shared, signal).draw(el);
     el.dataset.document = "ready";
   } catch (error) {
     el.dataset.document = "error";
@@ -35,12 +39,25 @@ class Pages {
   readonly #signal: AbortSignal;
   readonly #models = new Map<string, MemoryModel>();
 
-  constructor(document: SavedDocument, views: Readonly<Record<string, unknown>>, signal: AbortSignal) {
+  constructor(
+    document: SavedDocument,
+    views: Readonly<Record<string, unknown>>,
+    shared: SharedModels,
+    signal: AbortSignal,
+  ) {
     this.#document = document;
     this.#views = views;
     this.#signal = signal;
-    for (const { id, traits } of [...document.views, ...document.shared]) {
+    for (const { id, traits } of document.views) {
       this.#models.set(id, new MemoryModel(traits, this.#models));
+    }
+    for (const { id, kind, traits } of document.shared) {
+      const there = shared.get(`${kind} ${id}`);
+      // As in a notebook, what was said last holds in all pictures.
+      there?.update(traits);
+      const model = there ?? new MemoryModel(traits, new Map());
+      shared.set(`${kind} ${id}`, model);
+      this.#models.set(id, model);
     }
   }
 

@@ -1,5 +1,5 @@
 import type { RenderProps } from "@anywidget/types";
-import { openDocument } from "../document";
+import { openDocument, type SharedModels } from "../document";
 
 /** The name of the object that the scripts of this build leave in the page; the build puts it here. */
 declare const REGISTRY: string;
@@ -8,7 +8,8 @@ const views = () =>
   (globalThis as unknown as Record<string, { views: Record<string, unknown> }>)[REGISTRY]?.views ?? {};
 
 export default {
-  open: (text: string, el: HTMLElement, signal: AbortSignal) => openDocument(text, el, views(), signal),
+  open: (text: string, el: HTMLElement, signal: AbortSignal, shared?: SharedModels) =>
+    openDocument(text, el, views(), signal, shared),
 
   render({ model, el, signal }: RenderProps): () => void {
     const ended = new AbortController();

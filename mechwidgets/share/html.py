@@ -10,9 +10,9 @@ from collections.abc import Sequence
 # js/hosts/page.ts looks for it.
 TYPE = "application/vnd.mechwidgets.views+json"
 
-_STYLE = """
+# How pictures stand in a page, on a screen and on paper.
+STYLE = """
 :root { color-scheme: light dark; font-family: system-ui, sans-serif; }
-body { margin: 0; padding: 12px; }
 [data-document] { display: grid; gap: 16px; }
 [data-document] > * { min-width: 0; }
 @media print {
@@ -21,6 +21,7 @@ body { margin: 0; padding: 12px; }
   .mechwidgets :is(.mw-menu, .mw-footer, .mw-prompt button) { display: none !important; }
 }
 """
+_MARGIN = "body { margin: 0; padding: 12px; }"
 _NO_SCRIPT = (
     "<noscript>These pictures are drawn by the script in this page, which your browser does not run.</noscript>"
 )
@@ -51,8 +52,7 @@ def fragment(text: str, scripts: Sequence[str]) -> str:
         text: of the document.
         scripts: that draw it, in their order.
     """
-    parts = [_data(text), *(f"<script>{_inline(script)}</script>" for script in scripts)]
-    return "\n".join(parts) + "\n"
+    return "\n".join([data(text), script_elements(scripts), ""])
 
 
 def page(title: str, text: str, scripts: Sequence[str]) -> str:
@@ -63,22 +63,20 @@ def page(title: str, text: str, scripts: Sequence[str]) -> str:
         text: of the document.
         scripts: that draw it, in their order.
     """
-    inline = [_inline(script) for script in (*scripts, _TELL_HEIGHT)]
-    own = " ".join(f"'sha256-{_digest(script)}'" for script in inline)
-    policy = f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    own = [*scripts, _TELL_HEIGHT]
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en">',
             '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy(own)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{html.escape(title)}</title>",
-            f"<style>{_STYLE}</style>",
+            f"<style>{STYLE}{_MARGIN}</style>",
             "<body>",
             _NO_SCRIPT,
-            _data(text),
-            *(f"<script>{script}</script>" for script in inline),
+            data(text),
+            script_elements(own),
             "</body>",
             "</html>",
             "",
@@ -101,8 +99,20 @@ def iframe(whole: str, title: str, height: int = 640) -> str:
     return f"{frame}<script>{_FOLLOW_HEIGHT}</script>\n"
 
 
-def _data(text: str) -> str:
-    """JSON in a page: a `<` would let a token's text end the element."""
+def policy(scripts: Sequence[str]) -> str:
+    """What a page may do whose only scripts are these: no request, no eval, no other script."""
+    own = " ".join(f"'sha256-{_digest(_inline(script))}'" for script in scripts) or "'none'"
+    embedded = "img-src data: blob:; media-src data: blob:; font-src data:"
+    return f"default-src 'none'; script-src {own}; style-src 'unsafe-inline'; {embedded}; base-uri 'none'; form-action 'none'"
+
+
+def script_elements(scripts: Sequence[str]) -> str:
+    """Scripts in a page, in their order."""
+    return "\n".join(f"<script>{_inline(script)}</script>" for script in scripts)
+
+
+def data(text: str) -> str:
+    """A document in a page; a `<` would let a token's text end the element."""
     return f'<script type="{TYPE}">{text.replace("<", chr(92) + "u003c")}</script>'
 
 

@@ -47,7 +47,7 @@ def module(kind: str) -> str | Path:
     if _is_edited() and whole.is_file():
         # Given a path, anywidget follows the file for hot reloading, and with it every picture that was ever made.
         return whole
-    others = _views() if kind == "document" else ()
+    others = kinds() if kind == "document" else ()
     names = ["loader"] if _is_shared() else ["core", *others, kind, "loader"]
     return "".join([*(script(name) for name in names), f"export default mechwidgets.load({json.dumps(kind)});\n"])
 
@@ -62,7 +62,7 @@ def bundles(kind: str, others: Iterable[str] = ()) -> list[Bundle]:
     return [_bundle(name) for name in ("core", *others, kind)] if _is_shared() else []
 
 
-def _views() -> list[str]:
+def kinds() -> list[str]:
     """The kinds of pictures that there are."""
     return sorted({path.stem for path in _STATIC.glob("*.js")} - {"core", "document", "loader", "page"})
 
@@ -80,6 +80,15 @@ def _bundle(name: str) -> Bundle:
         if there is None or there.comm is None:
             there = _bundles[name] = Bundle(text=script(name))
         return there
+
+
+def page_scripts(drawn: Iterable[str]) -> list[str]:
+    """What draws documents with these kinds of pictures, in the order in which a page has it.
+
+    Raises:
+        ImportError: the front end has not been built.
+    """
+    return [script(name) for name in ("core", *sorted(set(drawn)), "document", "page")]
 
 
 @cache

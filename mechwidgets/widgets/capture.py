@@ -41,7 +41,8 @@ def capture(shown: Sequence[View], bake: str | bool | Sequence[str], room: int) 
     baked = bake_views(views, bake, room)
     ids = {view.model_id: f"view-{at + 1}" for at, view in enumerate(views)}
     shared = list({one.model_id: one for view in views for one in _shared_by(view)}.values())
-    ids |= {one.model_id: f"shared-{at + 1}" for at, one in enumerate(shared)}
+    # Documents that stand in one page are linked by what they share, so its name is its own.
+    ids |= {one.model_id: f"shared-{one.model_id}" for one in shared}
     document = Document(
         [_saved(view, ids, one) for view, one in zip(views, baked, strict=True)],
         list(dict.fromkeys(ids[view.model_id] for view in shown)),

@@ -73,12 +73,17 @@ class DocumentView(View, kind="document"):
         """
         self._check_bake(options.pop("bake", False))
         options.pop("max_bytes", None)
-        title = options.pop("title", None) or str(self.views[0].traits.get("title") or f"Saved {self.views[0].kind}")
-        text = document_html(self.document, title, **options)
+        text = document_html(self.document, options.pop("title", None) or self._page_title(), **options)
         if path is None:
             return text
         Path(path).expanduser().write_text(text, encoding="utf-8")
         return self._saved(path, len(text.encode("utf-8")))
+
+    def _document(self, bake: str | bool | Sequence[str], max_bytes: int) -> Document:
+        return self.document
+
+    def _page_title(self) -> str:
+        return str(self.views[0].traits.get("title") or f"Saved {self.views[0].kind}")
 
     def _saved(self, path: str | Path, size: int) -> Saved:
         return Saved(Path(path), size, (), tuple(one for view in self.views for one in view.left_out))

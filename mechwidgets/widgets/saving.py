@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechwidgets.analysis.document import checked_suffix, write_whole
 from mechwidgets.share import document as documents
@@ -103,10 +103,8 @@ def to_html(
     if fragment and iframe:
         raise ValueError("A fragment stands in a page, an iframe has one in it: choose fragment=True or iframe=True.")
     shown = _views(views)
-    room = max_bytes - sum(map(len, _scripts(view.kind for view in shown)))
-    made, answers, left_out = _captured(shown, bake, room)
-    name = title or shown[0].title or f"{type(shown[0]).__name__} of {shown[0].model_name or 'given data'}"
-    text = document_html(made, name, fragment=fragment, iframe=iframe)
+    made, answers, left_out = _captured(shown, bake, max_bytes - code_size(view.kind for view in shown))
+    text = document_html(made, title or shown[0]._page_title(), fragment=fragment, iframe=iframe)
     if path is None:
         return text
     write_whole(path, text)
@@ -115,16 +113,16 @@ def to_html(
 
 def document_html(made: Document, title: str, *, fragment: bool = False, iframe: bool = False) -> str:
     """A document as HTML; the arguments are `to_html`'s."""
-    text, scripts = documents.to_text(made), _scripts(view.kind for view in made.views)
+    text, scripts = documents.to_text(made), bundles.page_scripts(view.kind for view in made.views)
     if fragment:
         return html.fragment(text, scripts)
     page = html.page(title, text, scripts)
     return html.iframe(page, title) if iframe else page
 
 
-def _scripts(kinds: Iterable[str]) -> list[str]:
-    """What draws these kinds of pictures, in the order in which a page has it."""
-    return [bundles.script(name) for name in ("core", *sorted(set(kinds)), "document", "page")]
+def code_size(kinds: Iterable[str]) -> int:
+    """How much of a page draws these kinds of pictures, in bytes."""
+    return sum(map(len, bundles.page_scripts(kinds)))
 
 
 def _captured(
@@ -163,6 +161,17 @@ def _views(given: Any) -> list[View]:
 
 class Savable:
     """What can be saved as a document and as a page."""
+
+    kind: ClassVar[str]
+    title: Any
+    model_name: Any
+
+    def _document(self, bake: str | bool | Sequence[str], max_bytes: int) -> Document:
+        """What an output of a notebook has of the picture."""
+        return _captured(_views(self), bake, max_bytes)[0]
+
+    def _page_title(self) -> str:
+        return self.title or f"{type(self).__name__} of {self.model_name or 'given data'}"
 
     def save(self, path: str | Path, *, bake: str | bool | Sequence[str] = "auto", max_bytes: int = MAX_BYTES) -> Saved:
         """`mw.save` of this picture."""

@@ -16,6 +16,7 @@ import tqdm.auto
 import mechwidgets as mw
 from mechwidgets.share import document as documents
 from mechwidgets.share.arrays import from_wire
+from mechwidgets.share.html import TYPE
 from mechwidgets.widgets import baking
 from mechwidgets.widgets.bakes import bakes
 from tests.models import tiny_model
@@ -260,12 +261,13 @@ def test_pictures_that_are_linked_stay_so(model, tmp_path):
     mw.save([first, second], tmp_path / "a.mw.json", bake=False)
     read = documents.read(tmp_path / "a.mw.json")
     assert read.shown == ["view-1", "view-2"]
-    assert [(one.kind, one.id) for one in read.shared] == [("selection", "shared-1"), ("interventions", "shared-2")]
+    ids = [f"shared-{one.model_id}" for one in (selection, changes)]
+    assert [(one.kind, one.id) for one in read.shared] == list(zip(["selection", "interventions"], ids, strict=True))
     assert read.shared[0].traits["layer"] == 1
     assert read.shared[1].traits["entries"] == [{"intervention": OFF.to_json(), "on": True}]
     for view in read.views:
-        assert view.traits["selection"] == "IPY_MODEL_shared-1"
-        assert view.traits["shared_interventions"] == "IPY_MODEL_shared-2"
+        assert view.traits["selection"] == f"IPY_MODEL_{ids[0]}"
+        assert view.traits["shared_interventions"] == f"IPY_MODEL_{ids[1]}"
 
 
 def test_what_looks_like_a_reference_and_is_none_stays(model, tmp_path):
@@ -362,12 +364,13 @@ def test_an_output_is_the_picture_the_page_or_both(model, display):
     live = view._repr_mimebundle_()
     display("static")
     static = view._repr_mimebundle_()
-    assert set(static) == {"text/plain", "text/html"}
+    assert set(static) == {"text/plain", "text/html", TYPE}
     assert static["text/html"] == view.to_html(iframe=True)
     assert len(static["text/html"]) < 300_000
     display("both")
     both, *metadata = view._repr_mimebundle_()
-    assert set(both) == {*live[0], "text/html"}
+    assert both == {**live[0], TYPE: static[TYPE]}
+    assert documents.from_text(json.dumps(both[TYPE]).encode()).views[0].kind == "tokens"
     assert metadata == list(live[1:])
     with pytest.raises(ValueError, match="live, static, both"):
         display("interactive")
