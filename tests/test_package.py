@@ -18,6 +18,7 @@ import mechwidgets
 ROOT = Path(__file__).parents[1]
 KINDS = {path.stem for path in (ROOT / "js" / "entries").glob("*.ts")}
 SCRIPTS = {"core", "loader", "page", *KINDS}
+TEMPLATE = ("conf.json", "index.html.j2", "style.css")
 EXTENSION = "mechwidgets-{version}.data/data/share/jupyter/labextensions/mechwidgets"
 NOT_COPIED = (".git", ".venv", "node_modules", "dist", "test-results", "__pycache__", ".*_cache", ".hypothesis")
 
@@ -84,6 +85,7 @@ def test_the_wheel_carries_each_bundle_once(wheel):
     extension = EXTENSION.format(version=mechwidgets.__version__)
     assert {f"mechwidgets/static/{name}.js" for name in SCRIPTS} <= files.keys()
     assert {f"{extension}/package.json", f"{extension}/install.json", "mechwidgets/py.typed"} <= files.keys()
+    assert {f"mechwidgets/compat/nbconvert/templates/mechwidgets/{name}" for name in TEMPLATE} <= files.keys()
     assert [name for name in files if "remoteEntry" in name and name.startswith(f"{extension}/static/")]
     assert not [name for name in files if name.startswith("mechwidgets/labextension")]
     assert not [name for name in files if name.startswith(("js/", "tests/", "node_modules/"))]

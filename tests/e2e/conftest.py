@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.e2e.chromium import HOW_TO_GET_ONE, find_chromium
 from tests.e2e.lab import CHROMIUM_ARGUMENTS, JupyterServer, Lab
+from tests.e2e.offline import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,3 +68,18 @@ def open_notebook(lab: Lab) -> Iterator[Callable[..., NotebookPage]]:
     """`open_notebook(cells, dark=False, scale=1)` opens a notebook, runs it, and closes it with the test."""
     with ExitStack() as stack:
         yield lambda cells, **options: stack.enter_context(lab.open_notebook(cells, **options))
+
+
+@pytest.fixture
+def open_page(lab):
+    """Opens pages of a browser that reaches nothing, for as long as a `with` lasts."""
+
+    @contextmanager
+    def opening(width: int = 1100) -> Iterator[Opened]:
+        context = lab.browser.new_context(offline=True, viewport={"width": width, "height": 900})
+        try:
+            yield Opened(context.new_page())
+        finally:
+            context.close()
+
+    return opening

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,51 +10,12 @@ import mechwidgets as mw
 from mechwidgets.analysis.prediction import prediction_change
 from tests.models import tiny_model
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Page
-
 PROMPT = "When Mary gave John a drink"
 OFF = mw.ablate(head=(1, 2))
 HOSTILE = "</script><img src=x onerror=document.title='run'><script>document.title='run'</script><!--"
 STRICT = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
 )
-
-
-class Opened:
-    """A page, and what it asked for and complained of."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.context.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def ready(self, frame=None) -> None:
-        """Wait until all documents are drawn."""
-        where = frame or self.page
-        # Not a function that is waited for: Playwright would evaluate its text in the page, whose policy forbids that.
-        where.wait_for_selector("[data-document]", state="attached")
-        where.wait_for_selector("[data-document=loading]", state="detached")
-
-
-@pytest.fixture
-def open_page(lab):
-    """Opens pages of a browser that reaches nothing, for as long as a `with` lasts."""
-
-    @contextmanager
-    def opening(width: int = 1100) -> Iterator[Opened]:
-        context = lab.browser.new_context(offline=True, viewport={"width": width, "height": 900})
-        try:
-            yield Opened(context.new_page())
-        finally:
-            context.close()
-
-    return opening
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""nbconvert's exporter for our pictures: `jupyter nbconvert --to mechwidgets_html`."""
