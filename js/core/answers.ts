@@ -3,6 +3,8 @@ import { useFrame } from "./frame";
 import { type Intervention, switchOff, toggleHead } from "./intervention";
 
 export const NEEDS_KERNEL = "Needs a running kernel";
+/** What a document says where a head is switched off. */
+export const ONE_AT_A_TIME = "One head at a time: another takes its place.";
 
 export interface Answers {
   /** A kernel does, whatever it is asked. */

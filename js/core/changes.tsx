@@ -1,6 +1,6 @@
 /** The interventions under which the model ran, each to be undone; and whether the numbers are of them yet. */
 
-import { titleOf, useAnswers } from "./answers";
+import { ONE_AT_A_TIME, titleOf, useAnswers } from "./answers";
 import { Button } from "./components";
 import { type Intervention, interventionLabel, isSwitchOff } from "./intervention";
 
@@ -14,12 +14,14 @@ export interface ChangesProps {
 export function Changes({ interventions, onChange, isAnswered }: ChangesProps) {
   const answers = useAnswers();
   if (interventions.length === 0) return null;
+  const isKnown = (list: Intervention[]) =>
+    isAnswered ? isAnswered(list) : answers.with({ interventions: list });
   return (
     <div class="mw-changes">
       <span class="mw-muted">{interventions.every(isSwitchOff) ? "switched off" : "changed"}</span>
       {interventions.map((change, index) => {
         const others = interventions.filter((_, other) => other !== index);
-        const usable = isAnswered ? isAnswered(others) : answers.with({ interventions: others });
+        const usable = isKnown(others);
         return (
           <Button
             key={index}
@@ -32,6 +34,9 @@ export function Changes({ interventions, onChange, isAnswered }: ChangesProps) {
           </Button>
         );
       })}
+      {!answers.live && interventions.some(isSwitchOff) && isKnown([...interventions]) && (
+        <span class="mw-muted">{ONE_AT_A_TIME}</span>
+      )}
     </div>
   );
 }

@@ -114,6 +114,22 @@ def test_a_workbench_is_saved_with_its_panels(model, open_page, tmp_path):
         prediction.get_by_text(re.compile(r"KL [\d.e-]+ nats")).wait_for()
         opened.page.get_by_role("button", name="Drop L1H2 off").click()
         prediction.get_by_text(re.compile("KL")).wait_for(state="detached")
+        # The workbench's own switches do what the pictures' do: another head takes the place of the first.
+        bar = opened.page.get_by_role("group", name="Chosen place")
+        bar.get_by_role("button", name="Switch L1H2 off").click()
+        changes = opened.page.get_by_role("group", name="Interventions")
+        changes.get_by_text("One head at a time: another takes its place.").wait_for()
+        choose_head(opened.page, 2, 1)
+        bar.get_by_role("button", name="Switch L2H1 off").click()
+        bar.get_by_role("button", name="Switch L2H1 on").wait_for()
+        kl = prediction_change(model, PROMPT, [mw.ablate(head=(2, 1))]).kl
+        text = prediction.get_by_text(re.compile(r"KL [\d.e-]+ nats")).inner_text()
+        assert float(text.split()[1]) == pytest.approx(kl, rel=0.01)
+        assert changes.get_by_role("checkbox").count() == 1
+        layer = bar.get_by_role("button", name="Switch attention 2 off")
+        assert (layer.is_disabled(), layer.get_attribute("title")) == (True, "Needs a running kernel")
+        bar.get_by_role("button", name="Switch L2H1 on").click()
+        prediction.get_by_text(re.compile("KL")).wait_for(state="detached")
         assert opened.complaints == []
 
 

@@ -1,7 +1,7 @@
 /** All interventions of the workbench: each can be switched off without being dropped. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { useAnswers } from "../../core/answers";
+import { ONE_AT_A_TIME, useAnswers } from "../../core/answers";
 import { Button, ErrorLine } from "../../core/components";
 import { useFrame } from "../../core/frame";
 import { interventionLabel, isSwitchOff } from "../../core/intervention";
@@ -57,6 +57,9 @@ export function ChangesList({ port }: { port: Port<WorkbenchTraits> }) {
           </span>
         );
       })}
+      {!live && any && entries.some(({ intervention, on }) => on && isSwitchOff(intervention)) && (
+        <span class="mw-muted">{ONE_AT_A_TIME}</span>
+      )}
       {live && (
         <>
           {changed && (

@@ -2,12 +2,12 @@
 import { useState } from "preact/hooks";
 import { titleOf, useAnswers } from "../../core/answers";
 import { Button } from "../../core/components";
-import { headName, type Intervention, switchOff } from "../../core/intervention";
+import { headName, type Intervention, isSwitchOff, switchOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { Select } from "../../core/select";
 import { shorten, tokenLabel } from "../../core/tokens";
 import { useTrait } from "../../core/trait";
-import { isOn, toggled, useEntries } from "./entries";
+import { isOn, toggled, toggledAlone, useEntries, useFirstEntries } from "./entries";
 import type { WorkbenchTraits } from "./traits";
 
 const LONGEST_LABEL = 24;
@@ -89,12 +89,17 @@ function Place({ name, count, value, port, label = String }: PlaceProps) {
 
 function Switch({ port, name, change }: { port: Port<WorkbenchTraits>; name: string; change: Intervention }) {
   const entries = useEntries(port);
-  const { any } = useAnswers();
+  const saved = useFirstEntries(port);
+  const { live, any } = useAnswers();
+  // Whole heads are what a document has.
+  const usable = live || (any && (isSwitchOff(change) || isOn(entries, change)));
   return (
     <Button
-      disabled={!any}
-      title={titleOf(any)}
-      onClick={() => port.set("entries", toggled(entries, change))}
+      disabled={!usable}
+      title={titleOf(usable)}
+      onClick={() =>
+        port.set("entries", live ? toggled(entries, change) : toggledAlone(entries, change, saved))
+      }
     >
       Switch {name} {isOn(entries, change) ? "on" : "off"}
     </Button>

@@ -1,5 +1,6 @@
 /** The list of interventions that all pictures share. */
-import type { Entry, Intervention } from "../../core/intervention";
+import { useRef } from "preact/hooks";
+import { type Entry, type Intervention, isSwitchOff } from "../../core/intervention";
 import type { Port } from "../../core/port";
 import { useTrait } from "../../core/trait";
 import type { WorkbenchTraits } from "./traits";
@@ -7,6 +8,14 @@ import type { WorkbenchTraits } from "./traits";
 /** None until the host has found the shared list. */
 export function useEntries(port: Port<WorkbenchTraits>): readonly Entry[] {
   return useTrait(port, "entries").value ?? [];
+}
+
+/** The list as the page found it. */
+export function useFirstEntries(port: Port<WorkbenchTraits>): readonly Entry[] {
+  const entries = useTrait(port, "entries").value;
+  const first = useRef(entries);
+  first.current ??= entries;
+  return first.current ?? [];
 }
 
 export function isOn(entries: readonly Entry[], change: Intervention): boolean {
@@ -18,6 +27,18 @@ export function toggled(entries: readonly Entry[], change: Intervention): Entry[
   const at = entries.findIndex((entry) => isSame(entry.intervention, change));
   if (at < 0) return [...entries, { intervention: change, on: true }];
   return entries[at]?.on ? without(entries, at) : switched(entries, at);
+}
+
+/** The list with a head switched off, or on again, where a document has one besides those with which it was saved. */
+export function toggledAlone(
+  entries: readonly Entry[],
+  change: Intervention,
+  saved: readonly Entry[],
+): Entry[] {
+  if (isOn(entries, change)) return toggled(entries, change);
+  const isSaved = (one: Intervention) => saved.some(({ intervention }) => isSame(intervention, one));
+  const others = entries.filter(({ intervention }) => !isSwitchOff(intervention) || isSaved(intervention));
+  return toggled(others, change);
 }
 
 export function switched(entries: readonly Entry[], at: number): Entry[] {

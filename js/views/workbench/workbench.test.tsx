@@ -5,7 +5,7 @@ import { painted, until } from "../../test/dom";
 import { held } from "../../test/fake_port";
 import { copied, fill, type Picture, showPicture, violations } from "../../test/picture";
 import { workbench } from ".";
-import { isOn, switched, toggled } from "./entries";
+import { isOn, switched, toggled, toggledAlone } from "./entries";
 import { read, samplePort } from "./sample";
 
 const ALONE = { corrupted: "", corrupted_tokens: [], answer_text: "", wrong_text: "" };
@@ -281,4 +281,31 @@ test("the list of interventions", () => {
   expect(toggled([{ ...head, on: false }], { ...HEAD, value: undefined })).toEqual([head]);
   expect(isOn([{ ...head, on: false }], HEAD)).toBe(false);
   expect(switched([head, other], 1)).toEqual([head, { ...other, on: false }]);
+});
+
+test("a page without a kernel has one head off besides those with which it was saved", () => {
+  const saved = [on(switchOff(0, 1)), on({ ...HEAD, site: "mlp_out", head: null })];
+  const one = toggledAlone(saved, HEAD, saved);
+  expect(one).toEqual([...saved, on(HEAD)]);
+  const other = switchOff(4, 2);
+  expect(toggledAlone(one, other, saved)).toEqual([...saved, on(other)]);
+  expect(toggledAlone(one, HEAD, saved)).toEqual(saved);
+});
+
+test("in a page without a kernel its switches offer whole heads, and say that one takes another's place", async () => {
+  const port = samplePort({ ...ALONE, layer: 23, head: 3, position: null, entries: [on(HEAD)] });
+  port.capabilities = {
+    ...{ live: false, detached: false },
+    recorded: { answers: () => false, shows: () => false },
+  };
+  const picture = await show(port);
+  const names = ["Switch L23H3 on", "Switch attention 23 off", "Switch MLP 23 off"];
+  const buttons = names.map((name) => picture.button(name));
+  expect(buttons.map(({ disabled }) => disabled)).toEqual([false, true, true]);
+  expect(buttons[1]?.title).toBe("Needs a running kernel");
+  expect(picture.root.textContent).toContain("One head at a time: another takes its place.");
+  buttons[0]?.click();
+  await painted();
+  expect(port.get("entries")).toEqual([]);
+  expect(picture.root.textContent).not.toContain("One head at a time");
 });
