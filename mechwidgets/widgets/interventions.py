@@ -157,6 +157,11 @@ class Interventions(Widget):  # type: ignore[misc]
         """Drop all of them."""
         self.entries = []
 
+    def drop_patches(self) -> None:
+        """Drop those that put in what another run had: with another prompt they mean nothing."""
+        if any(entry.intervention.op == "patch" for entry in self.entries):
+            self.entries = [entry for entry in self.entries if entry.intervention.op != "patch"]
+
     def switch(self, which: Intervention | int, on: bool | None = None) -> None:
         """Switch one off without dropping it, or on again.
 

@@ -206,20 +206,21 @@ class PatchingView(PatchingTraits, ModelView, kind="patching"):
 
     def _set_inputs(self, request: Request | None = None, **inputs: Any) -> None:
         with self._turn:
-            kept = self._still_meant({**self._answer.inputs, **inputs})
+            is_other = self._is_other_pair({**self._answer.inputs, **inputs})
             super()._set_inputs(request, **inputs)
             # What pictures share outlives a prompt, but patches of the last pair mean nothing to any of them.
-            if self.interventions != kept:
-                self.interventions = kept
+            if is_other and self.shared_interventions is not None:
+                self.shared_interventions.drop_patches()
 
     def _still_meant(self, inputs: Mapping[str, Any]) -> list[Intervention]:
         """The interventions without those that put in what another run has: pins of another pair, or of the other direction."""
-        if not self._answer_is_there:
-            return list(self.interventions)
-        before = self._answer.inputs
-        if all(before[name] == inputs[name] for name in ("clean", "corrupted", "direction", "prepend_bos")):
+        if not self._answer_is_there or not self._is_other_pair(inputs):
             return list(self.interventions)
         return [one for one in self.interventions if one.op != "patch"]
+
+    def _is_other_pair(self, inputs: Mapping[str, Any]) -> bool:
+        before = self._answer.inputs
+        return any(before[name] != inputs[name] for name in ("clean", "corrupted", "direction", "prepend_bos"))
 
     @property
     def _answer_is_there(self) -> bool:

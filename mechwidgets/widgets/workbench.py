@@ -154,18 +154,13 @@ class Workbench(ModelView, kind="workbench"):
         with self._turn:
             before = self._answer.inputs
             super()._set_inputs(request, **inputs)
-            if any(before[name] != getattr(self, name) for name in ("prompt", "corrupted", "prepend_bos")):
-                self._drop_patches()
+            asks_elsewhere = any(before[name] != getattr(self, name) for name in ("prompt", "corrupted", "prepend_bos"))
+            if asks_elsewhere and self.shared_interventions is not None:
+                self.shared_interventions.drop_patches()
             if not self._data.corrupted:
                 self.panels = [name for name in self.panels if not PANELS[name].needs_pair]
             self.stale = list(self.views)
             self._renew(request)
-
-    def _drop_patches(self) -> None:
-        """What was put in from another run means nothing in this one."""
-        shared = self.shared_interventions
-        if shared is not None and any(entry.intervention.op == "patch" for entry in shared.entries):
-            shared.entries = [entry for entry in shared.entries if entry.intervention.op != "patch"]
 
     def _renew(self, request: Request | None = None) -> None:
         """Ask the pictures that are still about the last question, one after the other."""

@@ -430,4 +430,9 @@ def test_pins_are_shared_and_another_pair_takes_them_from_all(view):
     assert (view.layer, view.head, view.position) == (2, 3, 5)
     ask(view, "set_inputs", clean="Mary gave", corrupted="John gave", answer=" a", wrong=" the")
     assert list(changes) == view.interventions == other.interventions == [mw.ablate(head=(0, 1))]
+    late = mw.Intervention("z", 1, head=2, position=4)
+    changes.append(late)
+    ask(view, "set_inputs", clean="Mary took", corrupted="John took", answer=" a", wrong=" the")
+    assert list(changes) == [mw.ablate(head=(0, 1)), late]
+    assert view.interventions == [mw.ablate(head=(0, 1))]
     assert ask(view, "joint")["kind"] == "mw-result"
